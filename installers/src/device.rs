@@ -361,6 +361,7 @@ mod tests {
     const QUIET: Supervisor<'static> = Supervisor {
         report: &|_| (),
         begin: &|_| Ok(()),
+        is_wanted: &|| true,
         printed: &|_, _| (),
     };
 

@@ -112,7 +112,7 @@ impl<'a> Worker<'a> {
         let (failure, devices) = match self.work(&mut job, session) {
             Ok(devices) => (None, devices),
             // The package manager says that it was stopped. The record says whether a cancel stopped it.
-            Err(Stop::Failed(failure)) if !self.is_open(&job)? => {
+            Err(Stop::Failed(failure)) if !self.is_open(operation)? => {
                 return self.after_cancel(&job, &failure);
             }
             Err(Stop::Failed(failure)) => {
@@ -320,7 +320,7 @@ impl<'a> Worker<'a> {
     /// Records the state, unless the job was cancelled meanwhile.
     fn advance(&self, job: &mut Job, state: JobState) -> Result<(), Stop> {
         let lock = self.records.lock().map_err(Failure::from)?;
-        if !self.is_open(job)? {
+        if !self.is_open(job.operation)? {
             return Err(Stop::Cancelled);
         }
         job.state = state;
@@ -328,8 +328,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn is_open(&self, job: &Job) -> Result<bool, Failure> {
-        let recorded = self.records.job(job.operation).map_err(Failure::from)?;
+    fn is_open(&self, operation: OperationId) -> Result<bool, Failure> {
+        let recorded = self.records.job(operation).map_err(Failure::from)?;
         Ok(recorded.is_some_and(|recorded| recorded.is_open()))
     }
 

@@ -11,7 +11,12 @@ use std::{
 };
 
 use wharf_frames::{Cause, Failure};
-use wharf_root::limits;
+use wharf_root::{
+    limits,
+    session::{self, Recognise},
+};
+
+use crate::not_wanted;
 
 /// Gives a program descriptors with known numbers: 8 for its progress, 9 for its question. They arrive as the three standard
 /// ones. The standard error then goes to the standard output.
@@ -53,6 +58,19 @@ impl Conversation {
         if self.answer.is_none() {
             self.settle(Err(why));
         }
+    }
+
+    /// Ends a program that has no consent and is not wanted any more. Returns whether it is to be asked again.
+    pub(crate) fn end_if_unwanted(
+        &mut self,
+        program: u32,
+        is_wanted: &dyn Fn() -> bool,
+        recognise: Recognise<'_>,
+    ) -> bool {
+        if self.answer.is_none() && !is_wanted() && session::end_waiting(program, recognise) {
+            self.refuse(not_wanted());
+        }
+        self.answer.is_none()
     }
 
     fn settle(&mut self, answer: Result<(), Failure>) {

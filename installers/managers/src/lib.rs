@@ -128,6 +128,9 @@ pub struct Supervisor<'a> {
     /// Called once, right before the device is changed: the plan is final then, and no other program can change the
     /// device. Gets the packages that come beside the files. If it fails, the device is not changed.
     pub begin: &'a dyn Fn(&Brought) -> Result<(), Failure>,
+    /// Whether the run is still wanted. Asked before each program and about once a second, until `begin`. If not, what waits
+    /// or downloads is ended, nothing else is started, and the device is not changed.
+    pub is_wanted: &'a dyn Fn() -> bool,
     /// Gets the output of each program, after its end.
     pub printed: Listener<'a>,
 }
@@ -300,6 +303,7 @@ pub trait PackageManager: Send + Sync {
         let supervisor = Supervisor {
             report: &|_| (),
             begin: &|_| Ok(()),
+            is_wanted: &|| true,
             printed,
         };
         for name in dependencies {
@@ -321,6 +325,24 @@ pub trait PackageManager: Send + Sync {
 
     /// Deletes what earlier jobs left. Does not touch packages that a job `is_at_work` on.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool);
+}
+
+impl Supervisor<'_> {
+    /// Fails if the run is not wanted any more.
+    fn go_on(&self) -> Result<(), Failure> {
+        match (self.is_wanted)() {
+            true => Ok(()),
+            false => Err(not_wanted()),
+        }
+    }
+}
+
+/// The failure of a run that is not wanted any more.
+fn not_wanted() -> Failure {
+    Failure::new(
+        Cause::GaveUp,
+        "it was cancelled before anything was changed",
+    )
 }
 
 impl InstalledPackage {

@@ -17,6 +17,8 @@ use nix::{
 };
 use wharf_frames::{Cause, Failure};
 
+use crate::not_wanted;
+
 /// The time between two attempts: a wait for a POSIX lock has no limit.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -60,17 +62,21 @@ pub(crate) fn take_in_child(
     unsafe { command.pre_exec(taken) };
 }
 
-/// Waits until the lock is free and `take` has it. `open` opens the file of this name for each attempt; `take` fails with
-/// `WouldBlock` if another process was faster.
+/// Waits until the lock is free and `take` has it, as long as that is wanted. `open` opens the file of this name for each
+/// attempt; `take` fails with `WouldBlock` if another process was faster.
 pub(crate) fn obtain<F: AsFd, T>(
     name: &Path,
     wait: Duration,
+    is_wanted: &dyn Fn() -> bool,
     failed: &dyn Fn(io::Error) -> Failure,
     mut open: impl FnMut() -> io::Result<F>,
     mut take: impl FnMut(F) -> io::Result<T>,
 ) -> Result<T, Failure> {
     let deadline = Instant::now() + wait;
     loop {
+        if !is_wanted() {
+            return Err(not_wanted());
+        }
         let file = open().map_err(failed)?;
         let holder = holder(&file).map_err(failed)?;
         if holder.is_none() {

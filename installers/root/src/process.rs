@@ -26,6 +26,9 @@ use crate::{Root, durable, limits};
 /// The interval for a child that cannot be watched.
 const STEP: Duration = Duration::from_millis(200);
 
+/// The interval of [`wait_and_look`].
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The mark in a URI before its user or host.
 const HOST: &str = "://";
 
@@ -196,12 +199,26 @@ pub fn wait(
     child: &mut Child,
     growth: &Growth<'_>,
     limit: Duration,
+    changed: impl FnMut(),
+    overdue: impl FnMut(u32),
+) -> io::Result<Option<i32>> {
+    wait_and_look(child, growth, limit, |_| false, changed, overdue)
+}
+
+/// As [`wait`]. `look` is called about once a second until it returns false, and may end the child as well.
+pub fn wait_and_look(
+    child: &mut Child,
+    growth: &Growth<'_>,
+    limit: Duration,
+    mut look: impl FnMut(u32) -> bool,
     mut changed: impl FnMut(),
     mut overdue: impl FnMut(u32),
 ) -> io::Result<Option<i32>> {
     let mut deadline = Instant::now() + limit;
+    let mut next_look = Some(Instant::now() + LOOK);
     loop {
-        match wait_for_end_or_growth(child, growth, deadline) {
+        let until = next_look.map_or(deadline, |next| next.min(deadline));
+        match wait_for_end_or_growth(child, growth, until) {
             Ok([end, growing]) => {
                 if growing {
                     growth.take();
@@ -219,6 +236,9 @@ pub fn wait(
                 }
                 _ => break,
             },
+        }
+        if next_look.is_some_and(|next| Instant::now() >= next) {
+            next_look = look(child.id()).then(|| Instant::now() + LOOK);
         }
         if Instant::now() >= deadline {
             overdue(child.id());

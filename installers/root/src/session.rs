@@ -147,7 +147,7 @@ fn first_of(
 }
 
 /// Ends a package manager that has no consent, with all its children. If one of them changes the device all the same, ends
-/// only the scripts, and returns false.
+/// nothing, and returns false.
 pub fn end_waiting(above: u32, recognise: Recognise<'_>) -> bool {
     let (Ok(pid), Ok(all)) = (i32::try_from(above), running()) else {
         return false;
@@ -156,7 +156,6 @@ pub fn end_waiting(above: u32, recognise: Recognise<'_>) -> bool {
     let changes =
         |process: &RunningProcess| recognise(process).is_some_and(Role::changes_the_device);
     if below.iter().any(changes) {
-        end_scripts(above, recognise);
         return false;
     }
     for process in below.into_iter().chain([RunningProcess { pid }]) {

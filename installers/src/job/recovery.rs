@@ -201,6 +201,7 @@ impl Worker<'_> {
         let supervisor = Supervisor {
             report: &|_| (),
             begin: &|_| Ok(()),
+            is_wanted: &|| true,
             printed: &|program, text| log::printed(job.operation, program, text),
         };
         let removed = self.device.remove(name, supervisor);

@@ -124,6 +124,8 @@ impl Worker<'_> {
         let put_off = RefCell::new(None);
         let supervisor = Supervisor {
             report: &|progress| progress::write(self.root, operation, progress),
+            // If the record cannot be read now, the question for consent decides.
+            is_wanted: &|| self.is_open(operation).unwrap_or(true),
             printed: &|program, text| log::printed(operation, program, text),
             begin: &|brought| {
                 if let Err(not_done) = self.still_permitted(permits, brought) {

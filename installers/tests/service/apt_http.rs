@@ -1,9 +1,9 @@
 //! Dependencies by apt from a source over http that asks for a password, as nginx serves it.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, net::TcpListener, os::unix::fs::symlink};
 
 use wharf_frames::{Cause, Failure, installer::Outcome};
-use wharf_tests::{nginx::Nginx, repository::Repository};
+use wharf_tests::{nginx::Nginx, repository::Repository, waiting::wait_until};
 
 use crate::machine::{Deb, Machine};
 
@@ -105,6 +105,34 @@ fn a_server_that_is_away_is_named_with_the_missing_package() {
     let mut served = Served::new();
     served.origin.stop();
     served.is_refused(&["onnect"]);
+}
+
+#[test]
+fn a_cancel_ends_a_download_of_dependencies_and_of_lists() {
+    let mut served = Served::new();
+    let address = served.origin.uri("").replace("http://", "");
+    served.origin.stop();
+    let silent = TcpListener::bind(address).unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let machine = &served.machine;
+    // Without the cancel, apt waits for longer than the test.
+    let patient = "Acquire::http::Timeout \"600\";\n";
+    fs::write(machine.root().join("etc/apt/apt.conf.d/patient"), patient).unwrap();
+    // No list has libfoo 3, so they are fetched again.
+    for needed in ["libfoo (>= 2)", "libfoo (>= 3)"] {
+        let (operation, _) = machine.accepted(&Deb::new("acme", "1").depends(needed));
+        let _connection = wait_until("a download", || silent.accept().ok());
+        machine.cancel_what_runs(operation);
+        let lists = machine.root().join("var/lib/apt/lists");
+        let is_there = fs::read_dir(lists).unwrap().flatten().any(|it| {
+            let name = it.file_name();
+            name.to_string_lossy().ends_with("Packages")
+        });
+        assert!(is_there, "the old lists stay");
+    }
+    // The locks are free, and the queue goes on.
+    assert_eq!(machine.install(&Deb::new("other", "1")).failure, None);
+    assert!(silent.accept().is_err(), "nothing is fetched any more");
 }
 
 #[test]

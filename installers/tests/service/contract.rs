@@ -49,6 +49,7 @@ pub(crate) const PLAIN: InstallOptions = InstallOptions {
 pub(crate) const QUIET: Supervisor<'static> = Supervisor {
     report: &|_| (),
     begin: &|_| Ok(()),
+    is_wanted: &|| true,
     printed: &|_, _| (),
 };
 
@@ -858,6 +859,26 @@ fn nothing_is_changed_before_it_is_begun_and_nothing_unless_it_is() {
         assert_eq!(remove(supervisor(&begin)), Ok(Change::Changed));
         assert_eq!(remove(supervisor(&refuse)), Ok(Change::Unchanged));
         assert_eq!(begun.get(), 2);
+    });
+}
+
+#[test]
+fn a_run_that_is_not_wanted_any_more_is_not_begun() {
+    each(|bench| {
+        let (one, two) = (bench.plain("acme", "1"), bench.plain("acme", "2"));
+        bench.install(&one).unwrap();
+        let supervisor = Supervisor {
+            begin: &|_| panic!("{}: it is begun", bench.manager().name()),
+            is_wanted: &|| false,
+            ..QUIET
+        };
+        for done in [
+            install_alone(bench.manager(), &two, PLAIN, supervisor),
+            bench.manager().remove(&name("acme"), supervisor),
+        ] {
+            assert_eq!(done.unwrap_err().cause, Cause::GaveUp);
+        }
+        assert_eq!(bench.version("acme").as_deref(), Some("1"));
     });
 }
 

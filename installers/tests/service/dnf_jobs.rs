@@ -1,14 +1,37 @@
 //! Jobs with dnf, from the sealed .rpm to the outcome: dnf 4, or dnf 5 if `WHARF_DNF5` is set.
 
+use std::{fs, net::TcpListener};
+
 use wharf_frames::{
     Cause, Step,
     installer::{InstallerReply, InstallerRequest},
 };
 
+use wharf_tests::{rpm_repository::RpmRepository, waiting::wait_until};
+
 use crate::{
     crash::{Fault, after_each_step, writes_again_what_a_power_cut_took},
     machine::{Deb, Machine, Script, perform, refused},
 };
+
+#[test]
+fn a_cancel_ends_a_download_of_dependencies_from_a_repository() {
+    let machine = Machine::dnf().started();
+    let repository = RpmRepository::new(machine.place.rpm());
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    repository.is_at(&format!("http://{}", silent.local_addr().unwrap()));
+    // Without the cancel, dnf waits for longer than the test.
+    let file = machine.root().join("etc/yum.repos.d/tests.repo");
+    let patient = fs::read_to_string(&file).unwrap();
+    fs::write(&file, patient.replace("timeout=5", "timeout=600")).unwrap();
+    let (operation, _) = machine.accepted(&Deb::new("acme", "1").depends("libfoo"));
+    let _connection = wait_until("a download", || silent.accept().ok());
+    machine.cancel_what_runs(operation);
+    // The locks are free, and the queue goes on.
+    assert_eq!(machine.install(&Deb::new("other", "1")).failure, None);
+    assert!(silent.accept().is_err(), "nothing is fetched any more");
+}
 
 #[test]
 fn jobs_install_upgrade_and_remove_an_rpm() {

@@ -259,6 +259,34 @@ impl Machine {
         folder
     }
 
+    /// The command lines of the programs that run in the root.
+    pub(crate) fn programs_inside(&self) -> Vec<String> {
+        let root = self.root().canonicalize().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let processes = processes.map(|process| process.path());
+        let inside =
+            processes.filter(|it| fs::read_link(it.join("root")).is_ok_and(|it| it == root));
+        inside
+            .map(|it| fs::read_to_string(it.join("cmdline")).unwrap_or_default())
+            .map(|words| words.replace('\0', " "))
+            .filter(|words| !words.is_empty())
+            .collect()
+    }
+
+    /// Cancels a job, and waits until its programs have ended.
+    pub(crate) fn cancel_what_runs(&self, operation: OperationId) {
+        assert_ne!(self.programs_inside(), [""; 0]);
+        let cancel = InstallerRequest::Cancel { operation };
+        assert_eq!(self.ask(&cancel), InstallerReply::Done);
+        wait_until("the end of the programs", || {
+            self.programs_inside().is_empty().then_some(())
+        });
+        let outcome = self.outcome(operation);
+        let failure = outcome.failure.expect("it is cancelled");
+        assert_eq!(failure.cause, Cause::GaveUp, "{failure}");
+        assert_eq!(outcome.device, None);
+    }
+
     pub(crate) fn installer(&mut self) -> &mut Process {
         self.installer.as_mut().expect("it was started")
     }

@@ -120,6 +120,7 @@ impl Apt {
         supervisor: Supervisor<'_>,
         agree: &dyn Fn(&[AptStep<'_>]) -> Result<Brought, Failure>,
     ) -> Result<String, Failure> {
+        supervisor.go_on()?;
         let before = (self.statuses(&order.names)?, self.dpkg.edition());
         let ran = self
             .watched(self.command(order.universe)?, order, supervisor, agree)
@@ -210,19 +211,13 @@ impl Apt {
                 let _ = (supervisor.begin)(&Brought::default()); // it is too late to refuse
             }
         };
-        let overdue = |apt| {
+        let look = |apt| {
             let mut consent = consent.borrow_mut();
-            match consent.given_for() {
-                // The locks and the download do not count: only the scripts do.
-                Some(worked) if worked < order.limit => {}
-                Some(_) => session::end_scripts(apt, &programs::role),
-                None if session::end_waiting(apt, &programs::role) => {
-                    consent.refuse(not_asked_in_time(order.limit));
-                }
-                None => {}
-            }
+            consent.end_if_unwanted(apt, supervisor.is_wanted)
         };
-        process::wait(&mut child, &growth, order.limit, changed, overdue)?;
+        let limit = order.limit;
+        let overdue = |apt| end_late(apt, &mut consent.borrow_mut(), limit);
+        process::wait_and_look(&mut child, &growth, limit, look, changed, overdue)?;
         session::wait_for_the_rest(self.times.limit, &programs::role)?;
         Ok(Ran {
             decided: consent.into_inner().decided(),
@@ -535,11 +530,7 @@ impl PackageManager for Apt {
         let dpkg_runs_it = postrm.of_dpkg().is_some();
         let purged = || -> Result<(), Failure> {
             postrm.keep()?;
-            let said = self.dpkg.purge(
-                name,
-                &|| (supervisor.begin)(&Brought::default()),
-                supervisor.printed,
-            )?;
+            let said = self.dpkg.purge(name, supervisor)?;
             fault::point("dpkg.purged");
             match self.leaves_configuration(name)? {
                 false => Ok(()),
@@ -688,6 +679,18 @@ fn without_consent(names: &[&PackageName], did: &str) -> Failure {
          `dpkg-divert --list`) and at /var/log/dpkg.log, then install the package again"
     );
     Failure::new(Cause::PackageManager, detail)
+}
+
+/// Ends an apt that has not asked in time, or the scripts of one that has.
+fn end_late(apt: u32, consent: &mut Consent, limit: Duration) {
+    match consent.given_for() {
+        // The locks and the download do not count: only the scripts do.
+        Some(worked) if worked < limit => {}
+        None if session::end_waiting(apt, &programs::role) => {
+            consent.refuse(not_asked_in_time(limit));
+        }
+        _ => session::end_scripts(apt, &programs::role),
+    }
 }
 
 fn not_asked_in_time(limit: Duration) -> Failure {

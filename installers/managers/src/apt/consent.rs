@@ -16,6 +16,7 @@ use std::{
 
 use wharf_frames::{Cause, Failure};
 
+use super::programs;
 use crate::conversation::Conversation;
 use wharf_root::{Root, durable};
 
@@ -85,6 +86,12 @@ impl Consent {
     /// As [`Conversation::refuse`].
     pub(super) fn refuse(&mut self, why: Failure) {
         self.conversation.refuse(why);
+    }
+
+    /// As [`Conversation::end_if_unwanted`]. A hook of the administrator may end before.
+    pub(super) fn end_if_unwanted(&mut self, apt: u32, is_wanted: &dyn Fn() -> bool) -> bool {
+        self.conversation
+            .end_if_unwanted(apt, is_wanted, &programs::role_before_consent)
     }
 
     /// As [`Conversation::listen`]; the token for dpkg exists before apt gets its answer.

@@ -29,7 +29,7 @@ use super::{
     database::{self, Stanza, stanza},
     programs,
 };
-use crate::{InstalledPackage, Times, edition::Edition};
+use crate::{Brought, InstalledPackage, Supervisor, Times, edition::Edition, not_wanted};
 
 /// The format of a package and its relations, for `dpkg-query` and `dpkg-deb`.
 const RELATIONS: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
@@ -306,22 +306,21 @@ impl Dpkg {
         self.change(&arguments, printed)
     }
 
-    /// Purges a removed package. Calls `begin` when no other program can change the package.
+    /// Purges a removed package. Begins when no other program can change the package.
     pub(super) fn purge(
         &self,
         name: &PackageName,
-        begin: &dyn Fn() -> Result<(), Failure>,
-        printed: Listener<'_>,
+        supervisor: Supervisor<'_>,
     ) -> Result<String, Failure> {
-        let _lock = self.lock_frontend()?;
+        let _lock = self.lock_frontend(supervisor.is_wanted)?;
         if !self.status(name)?.is_some_and(|it| it.is_configuration()) {
             let detail = format!("something else changed {name} meanwhile");
             return Err(Failure::new(Cause::PackageManager, detail));
         }
-        begin()?;
+        (supervisor.begin)(&Brought::default())?;
         let mut command = programs::program(&self.root, "dpkg");
         command.args(["--purge", name.as_str()]);
-        self.run_locked(command, "dpkg", printed)
+        self.run_locked(command, "dpkg", supervisor.printed)
             .map(|(_, printed)| printed)
     }
 
@@ -351,7 +350,7 @@ impl Dpkg {
         program: &str,
         listener: Listener<'_>,
     ) -> Result<(Option<i32>, String), Failure> {
-        let _lock = self.lock_frontend()?;
+        let _lock = self.lock_frontend(&|| true)?;
         self.run_locked(command, program, listener)
     }
 
@@ -388,10 +387,13 @@ impl Dpkg {
 
     /// Holds the lock while dpkg runs below this process, as apt does. POSIX locks have no wait with a timeout, so this polls,
     /// like apt.
-    fn lock_frontend(&self) -> Result<File, Failure> {
+    fn lock_frontend(&self, is_wanted: &dyn Fn() -> bool) -> Result<File, Failure> {
         let path = self.root.path(LOCK_OF_FRONT_ENDS);
         let deadline = Instant::now() + self.times.lock_wait;
         loop {
+            if !is_wanted() {
+                return Err(not_wanted());
+            }
             match try_lock(&path) {
                 Ok(file) => return Ok(file),
                 Err(error) if Instant::now() >= deadline => {

@@ -143,6 +143,7 @@ impl Apt {
         let mut permission = Permission::new(dependencies);
         // A plan that policy refuses costs no download.
         let run = |permission: &Permission<'_>| {
+            supervisor.go_on()?;
             self.planned_in(Universe::Sources, work, dependencies)?;
             let run = || self.install_in(Universe::Sources, work, permission, supervisor);
             self.while_locked(run, |refused| refused.is_locked && !permission.is_given())
@@ -154,7 +155,7 @@ impl Apt {
         if !refused.may_be_stale || permission.is_given() {
             return Err(refused.failure);
         }
-        let (fetched, refreshed) = self.refresh(supervisor.printed);
+        let (fetched, refreshed) = self.refresh(supervisor);
         permission.refreshed = fetched;
         let said = match refreshed {
             Ok(()) => "its lists are up to date".to_owned(),
@@ -371,7 +372,7 @@ impl Apt {
     }
 
     /// Fetches the lists of the sources. Returns whether those of any source were fetched, and an error if one was not.
-    fn refresh(&self, printed: Listener<'_>) -> (bool, Result<(), Failure>) {
+    fn refresh(&self, supervisor: Supervisor<'_>) -> (bool, Result<(), Failure>) {
         let order = Order {
             universe: Universe::Sources,
             words: vec!["update".into()],
@@ -381,7 +382,7 @@ impl Apt {
         let supervisor = Supervisor {
             report: &|_| (),
             begin: &|_| Ok(()),
-            printed,
+            ..supervisor
         };
         let refuse = |_: &[AptStep<'_>]| {
             let detail = "apt-get update announced changes of packages";
@@ -389,10 +390,12 @@ impl Apt {
         };
         let fetched = Cell::new(false);
         let run = || {
+            supervisor.go_on()?;
             let ran = self
                 .watched(self.command(order.universe)?, &order, supervisor, &refuse)
                 .map_err(|error| not_started("apt-get", &error))?;
-            printed("apt", &ran.printed);
+            (supervisor.printed)("apt", &ran.printed);
+            supervisor.go_on()?;
             let late = ran.decided.map(|_| ended(order.limit));
             let failure = late.or_else(|| complaint::not_refreshed(&ran.printed));
             fetched.set(failure.is_none() || complaint::is_fetched(&ran.printed));

@@ -33,6 +33,9 @@ const SCRIPTS: [&[u8]; 3] = [
     b"/var/lib/wharf-installer/postrms/",
 ];
 
+/// The folder of the programs with which apt downloads.
+const METHODS: &[u8] = b"/usr/lib/apt/methods/";
+
 /// The options with which dpkg changes packages. apt starts it with other options as well, for questions.
 const WORK: [&[u8]; 7] = [
     b"--unpack",
@@ -69,6 +72,18 @@ pub(super) fn role(process: &RunningProcess) -> Option<Role> {
     role_of(&process.name(), &process.command_line())
 }
 
+/// As [`role`], for an apt without consent that is not wanted any more. apt waits, or its methods download, unless a hook of
+/// the administrator runs: nobody knows what that changes.
+pub(super) fn role_before_consent(process: &RunningProcess) -> Option<Role> {
+    role_before_consent_of(&process.name(), &process.command_line())
+}
+
+fn role_before_consent_of(name: &str, command_line: &[u8]) -> Option<Role> {
+    let is_known = command_line.is_empty() || command_line.starts_with(METHODS);
+    let unknown = (!is_known).then_some(Role::Working);
+    role_of(name, command_line).or(unknown)
+}
+
 fn role_of(name: &str, command_line: &[u8]) -> Option<Role> {
     let arguments = || command_line.split(|byte| *byte == 0);
     let is_script =
@@ -85,6 +100,24 @@ fn role_of(name: &str, command_line: &[u8]) -> Option<Role> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hook_of_the_administrator_counts_as_work_before_consent() {
+        for (name, arguments, role) in [
+            ("http", "/usr/lib/apt/methods/http\0", None),
+            ("gone", "", None),
+            (
+                "apt-get",
+                "apt-get\0-y\0install\0/a.deb\0",
+                Some(Role::Idle),
+            ),
+            ("sh", "sh\0-c\0etckeeper pre-install\0", Some(Role::Working)),
+            ("git", "git\0commit\0", Some(Role::Working)),
+        ] {
+            let found = role_before_consent_of(name, arguments.as_bytes());
+            assert_eq!(found, role, "{arguments:?}");
+        }
+    }
 
     #[test]
     fn a_process_is_recognised_by_its_name_and_its_arguments() {

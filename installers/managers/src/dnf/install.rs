@@ -89,6 +89,7 @@ impl Dnf {
                 consented.replace(Some(brought.clone()));
                 Err(Failure::new(Cause::Policy, "this is only a plan"))
             },
+            is_wanted: &|| true,
             printed: &|_, _| (),
         };
         if !work.is_empty() {
@@ -126,7 +127,7 @@ impl Dnf {
             Tool::Four(dnf4) => dnf4.unneeded()?,
             Tool::Five(_) => Dnf5::unneeded(),
         };
-        let asked = self.runner().download(&words, &|_| Ok(()))?;
+        let asked = self.runner().download(&words, &|| true, &|_| Ok(()))?;
         if !asked.is_whole {
             let what = "the question for unneeded packages";
             let told = addresses::without_paths(&asked.printed);
@@ -253,6 +254,7 @@ impl Dnf {
         refresh: bool,
         supervisor: Supervisor<'_>,
     ) -> Result<Vec<Coming>, NotDownloaded> {
+        supervisor.go_on()?;
         let room = downloads.emptied()?;
         let words = match &self.tool {
             Tool::Four(dnf4) => {
@@ -269,7 +271,9 @@ impl Dnf {
             }
             _ => Ok(()),
         };
-        let done = self.runner().download(&words, &watch)?;
+        let done = self
+            .runner()
+            .download(&words, supervisor.is_wanted, &watch)?;
         let told = addresses::without_paths(&done.printed);
         (supervisor.printed)("dnf", &told);
         if done.is_whole {

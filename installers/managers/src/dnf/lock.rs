@@ -22,12 +22,13 @@ use wharf_root::Root;
 use super::programs::not_started;
 use crate::{Lock, posix_lock};
 
-/// Starts a program that holds the lock, once the lock is free. The signals that end a session are blocked: dnf 5 would stop in
-/// the middle of its work.
+/// Starts a program that holds the lock, once the lock is free, if it is still wanted then. The signals that end a session are
+/// blocked: dnf 5 would stop in the middle of its work.
 pub(super) fn spawn_locked(
     command: &mut Command,
     path: &Path,
     wait: Duration,
+    is_wanted: &dyn Fn() -> bool,
 ) -> Result<Child, Failure> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error: io::Error| not_started(&program, &error);
@@ -37,7 +38,8 @@ pub(super) fn spawn_locked(
     })?;
     let file = Arc::new(file);
     posix_lock::take_in_child(command, Arc::clone(&file), block_signals);
-    posix_lock::obtain(path, wait, &failed, || Ok(&*file), |_| command.spawn())
+    let spawn = |_: &OwnedFd| command.spawn();
+    posix_lock::obtain(path, wait, is_wanted, &failed, || Ok(&*file), spawn)
 }
 
 /// A process loses a POSIX lock when it closes any descriptor of the file. This one is the only one, and a shell does not use

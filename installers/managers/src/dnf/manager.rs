@@ -271,6 +271,7 @@ impl Dnf {
         let supervisor = Supervisor {
             report: &|_| (),
             begin: &|_| Ok(()),
+            is_wanted: &|| true,
             printed,
         };
         let ran = self.runner().run(&run, supervisor)?;

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Progress, Supervisor, Times,
     conversation::{Conversation, DESCRIPTORS},
+    not_wanted,
 };
 
 /// The decision on an announced plan.
@@ -98,28 +99,24 @@ impl Runner<'_> {
             .stdin(status.writer().map_err(failed)?)
             .stdout(printed.writer().map_err(failed)?)
             .stderr(asked);
-        let mut child = spawn_locked(&mut command, self.lock, self.times.lock_wait)?;
+        let (wait, is_wanted) = (self.times.lock_wait, supervisor.is_wanted);
+        let mut child = spawn_locked(&mut command, self.lock, wait, is_wanted)?;
         drop(command); // it has the socket of the program
         fault::point("dnf.started");
         let said = |file: &Printed| file.tail().unwrap_or_default();
         let needs_none = matches!(run.asks, Asks::Never);
         let may_work = || needs_none || conversation.borrow().is_given();
         let changed = || {
-            match run.asks {
-                Asks::Never => {}
-                Asks::OnSocket(agree) => conversation.borrow_mut().listen(agree),
-                Asks::InOutput(question, agree) => {
-                    let printed = said(&printed);
-                    if printed.ends_with(question) {
-                        conversation.borrow_mut().decide(|| agree(&printed));
-                    }
-                }
-            }
+            run.asks.listen(&mut conversation.borrow_mut(), &printed);
             let percent = may_work().then(|| (run.percent)(&said(&status), &said(&printed)));
             (supervisor.report)(Progress {
                 phase: percent.map_or(JobPhase::Queued, |_| JobPhase::Applying),
                 percent: percent.flatten(),
             });
+        };
+        let look = |pid| {
+            let mut conversation = conversation.borrow_mut();
+            !needs_none && conversation.end_if_unwanted(pid, is_wanted, &only_scripts)
         };
         let overdue = |pid| {
             if may_work() && (run.works)(&said(&printed)) {
@@ -128,9 +125,12 @@ impl Runner<'_> {
                 conversation
                     .borrow_mut()
                     .refuse(not_in_time(run.name, limit));
+            } else {
+                session::end_scripts(pid, &programs::role);
             }
         };
-        let code = process::wait(&mut child, &growth, limit, changed, overdue).map_err(failed)?;
+        let code = process::wait_and_look(&mut child, &growth, limit, look, changed, overdue)
+            .map_err(failed)?;
         session::wait_for_the_rest(limit, &programs::role).map_err(failed)?;
         Ok(Ran {
             decided: conversation.borrow_mut().decided(),
@@ -140,10 +140,12 @@ impl Runner<'_> {
         })
     }
 
-    /// Runs a program that changes no package, without rpm's lock, within the limit of a job. `watch` ends it early.
+    /// Runs a program that changes no package, without rpm's lock, within the limit of a job. `watch` ends it early, and so
+    /// does a run that is not wanted any more.
     pub(super) fn download(
         &self,
         words: &[OsString],
+        is_wanted: &dyn Fn() -> bool,
         watch: &dyn Fn(&str) -> Result<(), Failure>,
     ) -> Result<Downloaded, Failure> {
         let name = words
@@ -172,8 +174,16 @@ impl Runner<'_> {
             }
         };
         let limit = self.times.limit;
+        let look = |_| {
+            let is_needless = !is_wanted();
+            if is_needless {
+                end(not_wanted());
+            }
+            !is_needless
+        };
         let overdue = |_| end(too_slow(&name, limit));
-        let code = process::wait(&mut child, &growth, limit, changed, overdue).map_err(failed)?;
+        let code = process::wait_and_look(&mut child, &growth, limit, look, changed, overdue)
+            .map_err(failed)?;
         match refused.take() {
             Some(why) => Err(why),
             None => Ok(Downloaded {
@@ -194,6 +204,20 @@ impl Asks<'_> {
         match self {
             Self::InOutput(..) => ANSWERED,
             _ => DESCRIPTORS,
+        }
+    }
+
+    /// Takes the next part of the plan. Decides and answers once the program asks.
+    fn listen(&self, conversation: &mut Conversation, output: &Printed) {
+        match *self {
+            Self::Never => {}
+            Self::OnSocket(agree) => conversation.listen(agree),
+            Self::InOutput(question, agree) => {
+                let printed = output.tail().unwrap_or_default();
+                if printed.ends_with(question) {
+                    conversation.decide(|| agree(&printed));
+                }
+            }
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Lock<'a> {
     pub(super) path: &'a Path,
     /// The time limit of the wait for it.
     pub(super) wait: Duration,
+    /// Whether the wait is still wanted.
+    pub(super) is_wanted: &'a dyn Fn() -> bool,
 }
 
 impl Lock<'_> {
@@ -59,7 +61,8 @@ impl Lock<'_> {
             let detail = format!("cannot lock {}: {error}", self.path.display());
             Failure::new(Cause::Unavailable, detail)
         };
-        posix_lock::obtain(self.path, self.wait, &failed, || self.open(), take)
+        let open = || self.open();
+        posix_lock::obtain(self.path, self.wait, self.is_wanted, &failed, open, take)
     }
 
     /// The holder of the lock at this time.

@@ -310,7 +310,7 @@ impl Opkg {
         printed: Listener<'_>,
     ) -> Result<(), Failure> {
         let inside = self.root.seen_inside(file);
-        let held = self.run(|it| it.hold("install", inside.as_os_str()))?;
+        let held = self.run(|it| it.hold("install", inside.as_os_str(), quiet(printed)))?;
         self.write_digests(name, version, file)?;
         let options = "--force-reinstall --force-downgrade";
         let ran = self.work(name, held, options, quiet(printed))?;
@@ -332,7 +332,8 @@ impl Opkg {
             return self.records.forget_copy();
         };
         if entry.state == "unpacked" {
-            let held = self.run(|it| it.hold("configure", name.as_str().as_ref()))?;
+            let held =
+                self.run(|it| it.hold("configure", name.as_str().as_ref(), quiet(printed)))?;
             self.work(name, held, "", quiet(printed))?;
             fault::point("repair.configured");
         }
@@ -468,7 +469,7 @@ impl PackageManager for Opkg {
             return Ok(Change::Unchanged);
         }
         let inside = self.root.seen_inside(&file.path);
-        let held = self.run(|it| it.hold("install", inside.as_os_str()))?;
+        let held = self.run(|it| it.hold("install", inside.as_os_str(), supervisor))?;
         // From here on nobody else changes packages.
         let before = self.entry(name)?;
         self.agree(file, before.as_ref(), options)?;
@@ -520,7 +521,7 @@ impl PackageManager for Opkg {
             return self.records.forget(name).map(|()| Change::Unchanged);
         };
         removable(name, &entry)?;
-        let held = self.run(|it| it.hold("remove", name.as_str().as_ref()))?;
+        let held = self.run(|it| it.hold("remove", name.as_str().as_ref(), supervisor))?;
         let Some(entry) = self.entry(name)? else {
             return self.records.forget(name).map(|()| Change::Unchanged);
         };
@@ -627,6 +628,7 @@ fn quiet(printed: Listener<'_>) -> Supervisor<'_> {
     Supervisor {
         report: &|_| (),
         begin: &|_| Ok(()),
+        is_wanted: &|| true,
         printed,
     }
 }

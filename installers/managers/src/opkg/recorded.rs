@@ -176,6 +176,7 @@ fn a_recorded_package_on_hold_or_of_a_higher_version_is_not_changed() {
     let quiet = crate::Supervisor {
         report: &|_| (),
         begin: &|_| panic!("nothing begins"),
+        is_wanted: &|| true,
         printed: &|_, _| (),
     };
     for (package, version, cause) in [

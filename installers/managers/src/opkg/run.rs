@@ -96,15 +96,24 @@ impl Runner<'_> {
         ask().map_err(|error| not_started(&error))
     }
 
-    /// Starts a run, once the lock is free. It changes nothing before [`Held::go`].
-    pub(super) fn hold(&self, command: &str, what: &OsStr) -> Result<Held, Failure> {
+    /// Starts a run, once the lock is free, if it is still wanted then. It changes nothing before [`Held::go`].
+    pub(super) fn hold(
+        &self,
+        command: &str,
+        what: &OsStr,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Held, Failure> {
         let lock = &self.configuration.lock;
         let prepare = || -> io::Result<(Temporary, Printed)> {
             let configuration = self.temporary(Some(lock))?;
             Ok((configuration, Printed::new(self.folder()?.join("output"))?))
         };
         let (configuration, printed) = prepare().map_err(|error| not_started(&error))?;
-        let mut child = self.lock().spawn(|| {
+        let lock = Lock {
+            is_wanted: supervisor.is_wanted,
+            ..self.lock()
+        };
+        let mut child = lock.spawn(|| {
             let mut waits = process::program(self.root, "sh");
             waits
                 .args(["-c", WAITS])
@@ -129,6 +138,7 @@ impl Runner<'_> {
             root: self.root,
             path: &self.configuration.lock,
             wait: self.times.lock_wait,
+            is_wanted: &|| true,
         }
     }
 

@@ -290,6 +290,7 @@ impl PackageManager for SimulatedManager {
         self.refuse_if("locked", Cause::Locked)?;
         self.refuse_if("fail-install", Cause::Script)?;
         let resolved = self.resolved(&work, dependencies, true)?;
+        supervisor.go_on()?;
         (supervisor.begin)(&resolved.brought)?;
         for (dependency, package) in resolved.brought.dependencies.iter().zip(&resolved.packages) {
             let Dependency { name, version } = dependency;
@@ -341,6 +342,7 @@ impl PackageManager for SimulatedManager {
         }
         self.refuse_if("locked", Cause::Locked)?;
         self.refuse_if("fail-remove", Cause::Script)?;
+        supervisor.go_on()?;
         (supervisor.begin)(&Brought::default())?;
         self.work(name, supervisor)?;
         self.refuse_if("fail-postrm", Cause::Script)?;
@@ -355,6 +357,7 @@ impl PackageManager for SimulatedManager {
             return Ok(Change::Unchanged);
         }
         self.refuse_if("fail-purge", Cause::Script)?;
+        supervisor.go_on()?;
         (supervisor.begin)(&Brought::default())?;
         self.work(name, supervisor)?;
         durable::remove(&self.file(name, "_configuration")).map_err(failed)?;
