@@ -126,7 +126,8 @@ const CHANGES: &[Change] = &[
         p.header.put(Entry::text(1001, "2.11"))
     }),
     ("another digest of the payload", |p| {
-        p.header.get(5092).data[0] ^= 1
+        let digit = &mut p.header.get(5092).data[0];
+        *digit = if *digit == b'0' { b'1' } else { b'0' };
     }),
     ("a script more", |p| {
         p.header.put(Entry::text(1024, "touch /owned"))
