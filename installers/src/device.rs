@@ -218,15 +218,7 @@ impl Device {
         dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, Failure> {
-        let supervisor = Supervisor {
-            begin: &|brought| {
-                (supervisor.begin)(brought)?;
-                installations.iter().try_for_each(|it| self.hold(*it))
-            },
-            ..supervisor
-        };
-        let installs: Vec<Install> = installations.iter().map(|it| it.install.clone()).collect();
-        let change = self.packages.install(&installs, dependencies, supervisor)?;
+        let change = self.install_held(installations, dependencies, supervisor)?;
         fault::point("job.installed");
         for Installation {
             install, operation, ..
@@ -236,6 +228,24 @@ impl Device {
             self.services.settle(name, *operation, true)?;
         }
         Ok(change)
+    }
+
+    /// As [`Device::install`], and the units stay held until the caller settles them.
+    pub(crate) fn install_held(
+        &self,
+        installations: &[Installation<'_>],
+        dependencies: &Dependencies,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        let supervisor = Supervisor {
+            begin: &|brought| {
+                (supervisor.begin)(brought)?;
+                installations.iter().try_for_each(|it| self.hold(*it))
+            },
+            ..supervisor
+        };
+        let installs: Vec<Install> = installations.iter().map(|it| it.install.clone()).collect();
+        self.packages.install(&installs, dependencies, supervisor)
     }
 
     /// Holds no units if the package manager has nothing to do.

@@ -1,6 +1,7 @@
 //! One job, from its record to its end. wharf-job does it. It may die at any point: the next attempt looks first. `step`:
-//! one step of the job. `recovery`: work that an interrupted or failed attempt left.
+//! one step of the job. `recovery`: work that an interrupted or failed attempt left. `back`: the way back of a failed job.
 
+mod back;
 mod recovery;
 mod step;
 
@@ -20,13 +21,14 @@ use wharf_root::{
 };
 
 use crate::{
+    back::{KeptPackages, Previous},
     device::Device,
     ledger::Ledger,
     log,
     not_done::NotDone,
     policy::Policy,
     progress,
-    records::{Before, Job, JobAttempt, JobState, Records, lock_file},
+    records::{Before, Job, JobAttempt, JobState, Records, lock_file, package},
 };
 use step::{Permit, was_there};
 
@@ -41,6 +43,17 @@ pub struct Worker<'a> {
     device: &'a Device,
     records: Records,
     ledger: Ledger,
+    kept: KeptPackages,
+}
+
+/// The end of the work on a job.
+struct Done {
+    /// None if the device has what was asked.
+    failure: Option<Failure>,
+    /// The packages of the steps on the device.
+    devices: Vec<Option<Found>>,
+    /// It failed, and the device is as before.
+    is_back: bool,
 }
 
 /// The reason for the end of work on a job.
@@ -84,6 +97,7 @@ impl<'a> Worker<'a> {
             device,
             records: Records::open(root)?,
             ledger: Ledger::of(root),
+            kept: KeptPackages::of(root, policy),
         })
     }
 
@@ -109,21 +123,42 @@ impl<'a> Worker<'a> {
         self.tidy(&|name| job.may_change(name));
         let mut written = FileSystems::of(self.root);
         self.add_paths(&mut written, &job)?; // a removal leaves no list of them
-        let (failure, devices) = match self.work(&mut job, session) {
-            Ok(devices) => (None, devices),
+        match self.done(&mut job, session, &mut written) {
+            Ok(done) => self.end(job, done),
             // The package manager says that it was stopped. The record says whether a cancel stopped it.
             Err(Stop::Failed(failure)) if !self.is_open(operation)? => {
-                return self.after_cancel(&job, &failure);
+                self.after_cancel(&job, &failure)
             }
-            Err(Stop::Failed(failure)) => {
-                self.go_back(&job);
-                (Some(failure), self.devices(&job)?)
+            Err(Stop::Cancelled) => Ok(()),
+            Err(Stop::Failed(failure) | Stop::Later(failure)) => Err(failure),
+        }
+    }
+
+    /// Does the job, or goes back. The disk has the result then.
+    fn done(&self, job: &mut Job, session: i32, written: &mut FileSystems) -> Result<Done, Stop> {
+        let done = match self.work(job, session) {
+            Ok(devices) => Done {
+                failure: None,
+                devices,
+                is_back: false,
+            },
+            Err(Stop::Failed(failure)) if self.is_open(job.operation)? => {
+                self.undo(job, session, failure)?
             }
-            Err(Stop::Cancelled) => return Ok(()),
-            Err(Stop::Later(failure)) => return Err(failure),
+            Err(stop) => return Err(stop),
         };
-        self.add_paths(&mut written, &job)?;
-        self.end(job, failure, devices, &written)
+        if job.state == JobState::Confirmed {
+            return Ok(done);
+        }
+        self.add_paths(written, job)?;
+        let synced = written.sync();
+        synced.map_err(|error| Stop::Later(Failure::new(Cause::Unavailable, error.to_string())))?;
+        fault::point("job.synced");
+        if done.failure.is_none() {
+            self.advance(job, JobState::Confirmed)?;
+            fault::point("job.confirmed");
+        }
+        Ok(done)
     }
 
     /// Records the changes of a cancelled job in the ledger. There are none, unless the package manager did not wait for
@@ -134,7 +169,12 @@ impl<'a> Worker<'a> {
         if packages.any(|(name, device)| !is_the_same(job.found_before(name), device.as_ref())) {
             log::failed(job, failure);
         }
-        Ok(self.record(job, false, &devices)?)
+        let done = Done {
+            failure: Some(failure.clone()),
+            devices,
+            is_back: false,
+        };
+        Ok(self.record(job, &done)?)
     }
 
     /// Releases units that an older wharfd held back wrongly. Leaves packages of open jobs alone.
@@ -172,23 +212,23 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Does the rest of the work. Returns what the device has of each package.
+    /// Does the rest of the work, and checks it. Returns what the device has of each package.
     fn work(&self, job: &mut Job, session: i32) -> Result<Vec<Option<Found>>, Stop> {
         let boot = boot();
-        if job.state == JobState::Applied && !is_of_another_boot(job, &boot) {
-            return Ok(self.look(job)?); // only the end is missing
-        }
-        if is_used_up(job, &boot) {
-            return self.give_up(job);
-        }
-        let interrupted = has_begun(job);
-        self.begin_attempt(
-            job,
-            JobAttempt {
-                boot: boot.clone(),
-                session,
-            },
-        )?;
+        let devices = match &job.state {
+            JobState::Confirmed => return Ok(self.devices(job)?),
+            JobState::Returning(back) => return Err(back.why.clone().into()),
+            JobState::Applied if !is_of_another_boot(job, &boot) => self.look(job)?,
+            _ if is_used_up(job, &boot) => self.give_up(job)?,
+            _ => self.change(job, JobAttempt { boot, session })?,
+        };
+        Ok(devices)
+    }
+
+    /// Makes an attempt. The device has what was asked then.
+    fn change(&self, job: &mut Job, attempt: JobAttempt) -> Result<Vec<Option<Found>>, Stop> {
+        let (interrupted, boot) = (has_begun(job), attempt.boot.clone());
+        self.begin_attempt(job, attempt)?;
         // Repair runs the package's scripts, so policy comes first.
         let mut permits = self.may_go_on(job, &boot, interrupted)?;
         if job.cut_off {
@@ -245,9 +285,10 @@ impl<'a> Worker<'a> {
         }
         job.cut_off |= has_begun(job) && is_of_another_boot(job, &attempt.boot);
         job.attempts.push(attempt);
-        let state = match has_begun(job) {
-            true => JobState::Applying,
-            false => JobState::Attempted,
+        let state = match &job.state {
+            JobState::Accepted | JobState::Attempted => JobState::Attempted,
+            JobState::Returning(back) => JobState::Returning(back.clone()),
+            _ => JobState::Applying,
         };
         self.advance(job, state)?;
         fault::point("job.attempted");
@@ -291,9 +332,12 @@ impl<'a> Worker<'a> {
 
     fn before(&self, name: &PackageName) -> Result<Before, Failure> {
         let found = self.ledger.with_managed(self.device.found(name)?)?;
+        let left_configuration = found.is_none() && self.manager().leaves_configuration(name)?;
         Ok(Before {
             package: name.clone(),
             adopts: found.as_ref().is_some_and(|found| !found.managed),
+            back: self.way_back(name, found.as_ref()),
+            left_configuration,
             found,
         })
     }
@@ -337,21 +381,40 @@ impl<'a> Worker<'a> {
         self.device.packages.as_ref()
     }
 
+    /// Keeps the files of a job that is done. The job does not fail because a file cannot be kept.
+    fn keep(&self, job: &Job, done: &Done) {
+        for step in &job.steps {
+            let name = package(step);
+            match step {
+                Step::Install(file) if done.failure.is_none() && self.policy.keeps(name) => {
+                    let replaced = job.back(name).map(|judged| Previous {
+                        judged: judged.clone(),
+                        configuration: None,
+                    });
+                    let stage = self.root.stage(file.stage);
+                    let kept = self.kept.keep(&stage, &file.judged, replaced, job.sequence);
+                    if let Err(not_done) = kept {
+                        log::repairs(job, step, format_args!("no way back is kept: {not_done}"));
+                    }
+                }
+                Step::Uninstall(_) | Step::Purge(_) if done.failure.is_none() => {
+                    self.kept.forget(name);
+                }
+                _ => {}
+            }
+        }
+        self.kept.trim(&|name| job.is_about(name));
+    }
+
     /// Records the end, after the disk has what it says.
-    fn end(
-        &self,
-        mut job: Job,
-        failure: Option<Failure>,
-        devices: Vec<Option<Found>>,
-        written: &FileSystems,
-    ) -> Result<(), Failure> {
-        written
-            .sync()
-            .map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))?;
-        fault::point("job.synced");
-        let is_done = failure.is_none();
-        self.record(&job, is_done, &devices)?;
+    fn end(&self, mut job: Job, done: Done) -> Result<(), Failure> {
+        self.record(&job, &done)?;
         fault::point("ledger.recorded");
+        self.keep(&job, &done);
+        let Done {
+            failure, devices, ..
+        } = done;
+        let is_done = failure.is_none();
         let device = devices.into_iter().flatten().next();
         let managed = match &device {
             Some(found) => self.ledger.is_managed(&found.name)?,
@@ -411,14 +474,23 @@ fn is_the_same(before: Option<&Found>, device: Option<&Found>) -> bool {
     before.map(known) == device.map(known)
 }
 
+/// Whether the attempts at the job, or at its way back, are used up.
 fn is_used_up(job: &Job, boot: &str) -> bool {
-    let in_this_boot = job.attempts.iter().filter(|attempt| attempt.boot == boot);
-    in_this_boot.count() >= limits::ATTEMPTS_A_BOOT || job.attempts.len() >= limits::ATTEMPTS
+    let before = match &job.state {
+        JobState::Returning(back) => usize::try_from(back.attempts_before).unwrap_or_default(),
+        _ => 0,
+    };
+    let attempts = job.attempts.iter().skip(before);
+    let in_this_boot = attempts.clone().filter(|attempt| attempt.boot == boot);
+    in_this_boot.count() >= limits::ATTEMPTS_A_BOOT || attempts.count() >= limits::ATTEMPTS
 }
 
 /// Whether an attempt may have changed the device.
 fn has_begun(job: &Job) -> bool {
-    matches!(job.state, JobState::Applying | JobState::Applied)
+    matches!(
+        job.state,
+        JobState::Applying | JobState::Applied | JobState::Confirmed | JobState::Returning(_)
+    )
 }
 
 /// Whether the boot of the last attempt has ended. The package database may then call a package whole whose files are lost.

@@ -12,7 +12,7 @@
 //! - [`policy`]: the rules of the administrator. [`ledger`]: the installed versions, so that nothing older comes back.
 //!   `permission`: asks both. [`not_done`]: a refusal, or "not now".
 //! - [`queue`]: jobs in their order. [`records`]: their records. [`job`]: one job, in wharf-job, with `step` and `recovery`.
-//!   [`progress`]: its progress.
+//!   [`progress`]: its progress. [`back`]: the kept files, and `job/back`: the way back of a job that failed.
 //! - [`keys`]: the keyring, for an administrator. `allow`: new scopes in the policy.
 //! - [`device`]: package manager, services and wharf-inspect together. Package managers are in the crate [`wharf_managers`],
 //!   services in [`wharf_services`]. Both build on [`wharf_root`]: files and programs of a root, and every bound.
@@ -30,6 +30,7 @@
 
 mod allow;
 pub mod answer;
+pub mod back;
 pub mod clock;
 pub mod device;
 mod inner;

@@ -35,6 +35,8 @@ pub struct Policy {
     pub protected_units: Vec<Pattern>,
     /// Limits for staged files.
     pub quota: Quota,
+    /// Limits for kept files.
+    pub back: KeptLimits,
     /// The scopes of certificates. A certificate without a scope may sign packages whose last installation it signed.
     pub key: Vec<Scope>,
     /// The timeout for another package manager's lock, in seconds.
@@ -85,6 +87,14 @@ pub struct Quota {
     pub days: u64,
     /// Bytes of the disk that stay free, in addition to the built-in reserve: 5 %, from 64 MiB to 1 GiB.
     pub reserve: u64,
+}
+
+/// Limits for the files that are the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct KeptLimits {
+    /// The largest size of all kept files together. With 0, none is kept, and no job goes back.
+    pub bytes: u64,
 }
 
 /// The packages that a certificate may sign.
@@ -159,6 +169,8 @@ const WRITTEN: &Written = &[
     ("job-time-limit", "job-time-limit = 3600"),
     ("quota", "[quota], and its keys on the lines below"),
     ("quota.*", "a number: files = 32"),
+    ("back", "[back], and its key on the line below"),
+    ("back.bytes", "a number: bytes = 1073741824"),
     (
         "key",
         "[[key]], in two brackets, and fingerprint and packages on the lines below",
@@ -179,6 +191,7 @@ impl Default for Policy {
             protected: Vec::new(),
             protected_units: Vec::new(),
             quota: Quota::default(),
+            back: KeptLimits::default(),
             key: Vec::new(),
             lock_wait: Duration::from_secs(120),
             job_time_limit: Duration::from_secs(3600),
@@ -193,6 +206,14 @@ impl Default for Quota {
             files: 32,
             days: 30,
             reserve: 0,
+        }
+    }
+}
+
+impl Default for KeptLimits {
+    fn default() -> Self {
+        Self {
+            bytes: 1024 * 1024 * 1024,
         }
     }
 }
@@ -285,8 +306,17 @@ impl Policy {
 
     /// Whether this package is never removed. wharfd does not remove itself.
     pub fn protects(&self, name: &PackageName) -> bool {
-        name.as_str() == "wharfd" || any_fits(&self.protected, name)
+        is_wharfd(name) || any_fits(&self.protected, name)
     }
+
+    /// Whether the version of this package that a job replaces is its way back. wharfd's own package has none.
+    pub(crate) fn keeps(&self, name: &PackageName) -> bool {
+        self.back.bytes > 0 && !is_wharfd(name)
+    }
+}
+
+fn is_wharfd(name: &PackageName) -> bool {
+    name.as_str() == "wharfd"
 }
 
 fn any_fits(patterns: &[Pattern], name: &PackageName) -> bool {

@@ -19,7 +19,11 @@ use wharf_frames::{
 };
 use wharf_root::{Root, durable, limits};
 
-use crate::{not_done::NotDone, progress, verdict::Sealed};
+use crate::{
+    not_done::NotDone,
+    progress,
+    verdict::{Judged, Sealed},
+};
 
 /// One job, as it is on disk. The first format used the fields 3, 6 and 8.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -77,6 +81,13 @@ pub struct Before {
     /// The device had the package before wharfd managed it, by the ledger. An Install adopts it.
     #[n(2)]
     pub adopts: bool,
+    /// The kept file of the version in place: the way back. None if that version has no such file.
+    #[n(3)]
+    pub back: Option<Judged>,
+    /// The device had the configuration of the package, and not the package.
+    #[n(4)]
+    #[cbor(default)]
+    pub left_configuration: bool,
 }
 
 /// The part of a record that every format has.
@@ -106,6 +117,24 @@ pub enum JobState {
     /// The job is over, and the disk has what the outcome says.
     #[n(4)]
     Ended(#[n(0)] Box<Outcome>),
+    /// The disk has what was asked. No failure leads back from here on.
+    #[n(5)]
+    Confirmed,
+    /// The job failed, and the device goes back to what it was.
+    #[n(6)]
+    Returning(#[n(0)] Box<Return>),
+}
+
+/// The way back of a job that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Return {
+    /// The failure.
+    #[n(0)]
+    pub why: Failure,
+    /// The number of attempts before it. The way back has attempts of its own.
+    #[n(1)]
+    pub attempts_before: u32,
 }
 
 /// One attempt at a job.
@@ -199,6 +228,11 @@ impl Job {
         self.found_before(name).filter(|found| found.is_whole())
     }
 
+    /// The kept file of the version that the device had.
+    pub(crate) fn back(&self, name: &PackageName) -> Option<&Judged> {
+        self.before(name)?.back.as_ref()
+    }
+
     /// Whether a step removes a package.
     pub(crate) fn removes(&self) -> bool {
         let mut steps = self.steps.iter();
@@ -221,7 +255,8 @@ impl Job {
             JobState::Accepted => return open(JobPhase::Queued, None),
             JobState::Attempted => JobPhase::Planning,
             JobState::Applying => JobPhase::Applying,
-            JobState::Applied => JobPhase::Verifying,
+            JobState::Applied | JobState::Confirmed => JobPhase::Verifying,
+            JobState::Returning(_) => JobPhase::Returning,
         };
         // A report that an earlier attempt left behind may be further than the record.
         match progress {
@@ -387,7 +422,6 @@ fn problem(what: &'static str, file: PathBuf, why: impl ToString) -> RecordsErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Judged;
     use wharf_frames::installer::SealedPackage;
 
     const OPERATION: OperationId = OperationId::from_bytes([2; 16]);
@@ -435,6 +469,8 @@ mod tests {
                     skipped: None,
                 }),
                 adopts: false,
+                back: None,
+                left_configuration: false,
             }],
             cut_off: false,
         }

@@ -112,6 +112,15 @@ pub(crate) fn still_holds(stage: &Path, judged: &Judged) -> Result<(), NotDone> 
     if read(stage).map_err(NotDone::NotNow)? != Some(Verdict::Sealed(judged.clone())) {
         return differs("its verdict is not the one that was accepted");
     }
+    match is_unchanged(stage, judged)? {
+        None => Ok(()),
+        Some(what) => differs(what),
+    }
+}
+
+/// The difference between a file of root's and the one that was judged: a writer, or any byte.
+pub(crate) fn is_unchanged(file: &Path, judged: &Judged) -> Result<Option<&'static str>, NotDone> {
+    let stage = file;
     let io_failed = |error: io::Error| NotDone::NotNow(unreadable(stage, &error.to_string()));
     let file = File::options()
         .read(true)
@@ -119,11 +128,11 @@ pub(crate) fn still_holds(stage: &Path, judged: &Judged) -> Result<(), NotDone> 
         .open(stage)
         .map_err(io_failed)?;
     if !lease::has_no_writer(&file, limits::WRITERS).map_err(io_failed)? {
-        return differs("somebody could still write to it");
+        return Ok(Some("somebody could still write to it"));
     }
     match sha256(&file, judged.package.length).map_err(io_failed)? == judged.digest {
-        true => Ok(()),
-        false => differs("its bytes are not those that were judged"),
+        true => Ok(None),
+        false => Ok(Some("its bytes are not those that were judged")),
     }
 }
 

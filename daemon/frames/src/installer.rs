@@ -297,6 +297,12 @@ pub enum JobPhase {
     /// The job checks the outcome on the device, and that it is on disk.
     #[n(3)]
     Verifying,
+    /// The job watches whether the services that it started stay up.
+    #[n(4)]
+    Watching,
+    /// The job failed, and puts the device back as it was.
+    #[n(5)]
+    Returning,
 }
 
 /// A package that came with an installation, from a source of the device.

@@ -45,6 +45,15 @@ pub const JUDGEMENTS: u32 = 3;
 /// The pause between two of them.
 pub const JUDGEMENT_PAUSE: Duration = Duration::from_secs(5);
 
+/// Digests that are remembered for each package, of files that were sent back.
+pub const SENT_BACK: usize = 16;
+/// The number of times that a file may be sent back. After that it is refused.
+pub const TIMES_SENT_BACK: u32 = 2;
+/// Configuration files of one package that are kept.
+pub const CONFIGURATION_FILES: usize = 4096;
+/// Bytes of them.
+pub const CONFIGURATION_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Time to wait for processes that a maintainer script left, before the result is checked.
 pub const LEFT_BEHIND: Duration = Duration::from_secs(5);
 /// Unit files of one package.

@@ -94,6 +94,11 @@ impl Root {
         self.state().join("ledger")
     }
 
+    /// The kept files of packages: the way back from a job that fails, and from the version in place.
+    pub fn back(&self) -> PathBuf {
+        self.state().join("back")
+    }
+
     /// Records of the units of packages.
     pub fn units(&self) -> PathBuf {
         self.state().join("units")

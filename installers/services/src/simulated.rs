@@ -3,7 +3,8 @@
 //! A package's files in /etc/init.d say what it starts.
 //!
 //! In `var/lib/wharf-simulated`: `NAME_active` exists while the package is active. `NAME_held` has a line for each of those
-//! files that [`Services::hold`] got: `PATH: CONTENT`. `history` has a line for each effect.
+//! files that [`Services::hold`] got: `PATH: CONTENT`. `NAME_ran` exists while a package is held that was active before.
+//! `history` has a line for each effect.
 //! In `etc/wharf-simulated`, a file makes them misbehave: with `no-services`, no package has anything to start.
 //! `fail-activate` refuses. `fail-deactivate` fails like a unit that is disabled and does not stop.
 
@@ -46,6 +47,10 @@ impl SimulatedServices {
 
     fn held(&self, package: &PackageName) -> PathBuf {
         self.state.join(format!("{package}_held"))
+    }
+
+    fn ran(&self, package: &PackageName) -> PathBuf {
+        self.state.join(format!("{package}_ran"))
     }
 
     fn is_told(&self, fault: &str) -> bool {
@@ -102,11 +107,18 @@ impl Services for SimulatedServices {
         });
         let lines: String = lines.collect();
         durable::write(&self.held(package), lines.as_bytes()).map_err(failed)?;
+        if self.active(package).exists() {
+            durable::write(&self.ran(package), b"").map_err(failed)?;
+        }
         self.stop(package)
     }
 
-    fn settle(&self, _: &PackageName, _: OperationId, _: bool) -> Result<(), Failure> {
-        Ok(())
+    fn settle(&self, package: &PackageName, _: OperationId, done: bool) -> Result<(), Failure> {
+        let ran = self.ran(package);
+        if ran.exists() && !done {
+            durable::write(&self.active(package), b"").map_err(failed)?;
+        }
+        durable::remove(&ran).map_err(failed)
     }
 
     fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {

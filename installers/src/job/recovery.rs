@@ -153,7 +153,8 @@ impl Worker<'_> {
             asked += 1;
             thread::sleep(limits::JUDGEMENT_PAUSE);
         };
-        if !interrupted {
+        // The way back needs no permission, and leaves nothing half-way.
+        if !interrupted || self.leads_back(job)? {
             return Err(refusal.into());
         }
         self.repair_dependencies(job, &[]);
@@ -212,7 +213,7 @@ impl Worker<'_> {
     }
 
     /// Undoes failed steps in reverse: units that are still installed are enabled and run as before.
-    pub(super) fn go_back(&self, job: &Job) {
+    pub(super) fn settle_all(&self, job: &Job) {
         for step in job.steps.iter().rev() {
             match step {
                 Step::Install(_) | Step::Activate(_) => self.settle(job, step, package(step)),

@@ -11,7 +11,7 @@ use wharf_frames::{
 use wharf_managers::{Brought, Install, InstallOptions, PackageFile, Progress, Supervisor};
 use wharf_root::Change;
 
-use super::{Stop, Worker, boot, has_begun, is_the_same, is_used_up};
+use super::{Done, Stop, Worker, boot, has_begun, is_the_same, is_used_up};
 use crate::{
     device::Installation,
     log,
@@ -279,14 +279,9 @@ impl Worker<'_> {
     }
 
     /// Enters the steps into the ledger.
-    pub(super) fn record(
-        &self,
-        job: &Job,
-        is_done: bool,
-        devices: &[Option<Found>],
-    ) -> Result<(), NotDone> {
-        for (step, device) in job.steps.iter().zip(devices) {
-            self.record_step(job, step, is_done, device.as_ref())?;
+    pub(super) fn record(&self, job: &Job, done: &Done) -> Result<(), NotDone> {
+        for (step, device) in job.steps.iter().zip(&done.devices) {
+            self.record_step(job, step, done, device.as_ref())?;
         }
         Ok(())
     }
@@ -295,17 +290,19 @@ impl Worker<'_> {
         &self,
         job: &Job,
         step: &Step<Sealed>,
-        is_done: bool,
+        done: &Done,
         device: Option<&Found>,
     ) -> Result<(), NotDone> {
         let name = package(step);
         match step {
-            Step::Install(file) if is_done => {
+            Step::Install(file) if done.failure.is_none() => {
                 return self
                     .ledger
                     .record(&file.judged, self.manager(), self.policy);
             }
-            Step::Install(file) => self.record_failed_install(job, &file.judged, device)?,
+            Step::Install(file) => {
+                self.record_failed_install(job, &file.judged, device, done.is_back)?;
+            }
             Step::Uninstall(_) | Step::Purge(_) => self.raise(job, name, device)?,
             Step::Activate(_) | Step::Deactivate(_) => {}
         }
@@ -320,6 +317,7 @@ impl Worker<'_> {
         job: &Job,
         judged: &Judged,
         device: Option<&Found>,
+        is_back: bool,
     ) -> Result<(), NotDone> {
         let name = &judged.package.name;
         if is_the_same(job.found_before(name), device) {
@@ -328,7 +326,8 @@ impl Worker<'_> {
         if brought(job, judged, device) {
             self.ledger.record(judged, self.manager(), self.policy)?;
         }
-        if has_begun(job) {
+        // On the way back, the file of the old version was installed again.
+        if has_begun(job) && !is_back {
             self.ledger.doubt(name)?;
         }
         match self.ledger.entry(name)? {

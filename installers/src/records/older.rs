@@ -74,6 +74,8 @@ impl From<Job> for super::Job {
                 package: package(&step).clone(),
                 found: job.before,
                 adopts: job.adopts,
+                back: None,
+                left_configuration: false,
             }],
         };
         Self {

@@ -70,11 +70,10 @@ fn jobs_install_upgrade_and_remove_an_rpm() {
         failure.detail.as_str().contains("it said: no anchor"),
         "{failure}"
     );
-    let left = outcome.device.expect("a part of it").to_string();
-    assert!(
-        left.starts_with("acme 2:1-1 (installed in part: %post failed"),
-        "{left}"
-    );
+    let device = outcome.device.expect("the version before");
+    assert_eq!(device.to_string(), "acme 1:0.5-2");
+    let words = "it was sent back";
+    assert!(failure.detail.as_str().contains(words), "{failure}");
     let outcome = machine.remove("acme");
     assert_eq!((outcome.failure, outcome.device), (None, None));
 }

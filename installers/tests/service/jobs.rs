@@ -423,8 +423,9 @@ fn an_unsigned_package_is_installed_only_where_policy_says_so_and_each_start_tel
 }
 
 #[test]
-fn what_a_job_left_in_part_is_told_as_damaged_and_is_managed() {
+fn what_a_job_without_a_way_back_left_in_part_is_told_as_damaged_and_is_managed() {
     let machine = Machine::simulated().started();
+    machine.policy("back.bytes = 0\n");
     machine.install(&Deb::new("acme", "1"));
     let fault = machine.tell("fail-postinst");
     let outcome = machine.install(&Deb::new("acme", "2"));

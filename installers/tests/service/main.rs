@@ -12,6 +12,7 @@ mod aliases;
 mod apt;
 mod apt_dependencies;
 mod apt_http;
+mod back;
 mod clock;
 mod conditions;
 mod contract;

@@ -48,8 +48,9 @@ fn jobs_install_upgrade_and_remove_an_ipk() {
     assert_eq!(failure.cause, Cause::Script, "{failure}");
     let said = failure.detail.as_str();
     assert!(said.ends_with("it said: no anchor"), "{failure}");
-    let left = outcome.device.expect("a part of it").to_string();
-    assert!(left.starts_with("acme 2:1 (unpacked"), "{left}");
+    assert!(said.starts_with("it was sent back: "), "{failure}");
+    let device = outcome.device.expect("the version before");
+    assert_eq!(device.to_string(), "acme 1:0.5-r2");
     let outcome = machine.remove("acme");
     assert_eq!((outcome.failure, outcome.device), (None, None));
 }

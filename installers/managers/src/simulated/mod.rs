@@ -11,7 +11,7 @@
 //!
 //! In `etc/wharf-simulated`, a file makes it misbehave: `held`, `locked`, `needs`, `fail-install`, `fail-remove`,
 //! `fail-purge`, `unrepairable`. With `fail-postinst` and `fail-postrm` it fails when the work is almost done, and leaves a
-//! part of the package. With `die` the program aborts in the middle of the next work. At a FIFO `wait` it stops there until
+//! part of the package. A `fail-postinst` with `NAME VERSION` in it fails for that one alone. With `die` the program aborts in the middle of the next work. At a FIFO `wait` it stops there until
 //! somebody opens the FIFO to write, and closes it.
 
 mod sources;
@@ -137,8 +137,17 @@ impl SimulatedManager {
     }
 
     /// On failure, an upgrade leaves a part of the new version; a first installation leaves nothing.
-    fn configure(&self, name: &PackageName, first: bool) -> Result<(), Failure> {
-        let configured = self.refuse_if("fail-postinst", Cause::Script);
+    fn configure(
+        &self,
+        name: &PackageName,
+        version: &PackageVersion,
+        first: bool,
+    ) -> Result<(), Failure> {
+        let only = fs::read_to_string(self.faults.join("fail-postinst")).unwrap_or_default();
+        let configured = match only.is_empty() || only == format!("{name} {version}") {
+            true => self.refuse_if("fail-postinst", Cause::Script),
+            false => Ok(()),
+        };
         if configured.is_err() && first {
             durable::remove(&self.file(name, "_version")).map_err(failed)?;
             durable::remove(&self.file(name, "_half")).map_err(failed)?;
@@ -169,7 +178,7 @@ impl SimulatedManager {
         .map_err(failed)?;
         durable::write(&self.file(name, "_version"), version.as_str().as_bytes())
             .map_err(failed)?;
-        self.configure(name, before.is_none())?;
+        self.configure(name, version, before.is_none())?;
         durable::write(&self.file(name, "_configuration"), b"").map_err(failed)?;
         self.whole(name, &format!("install {name} {version}"))?;
         Ok(())

@@ -1,0 +1,306 @@
+//! The way back of a job that failed after it began. The old versions are installed from their kept files, packages that the
+//! device did not have are removed, and the units are enabled and run as before. Policy has no veto: the device had all of it.
+
+use wharf_fault as fault;
+use wharf_frames::{
+    Cause, Failure, PackageName, Step, Text,
+    installer::{Found, JobPhase},
+    packed::PackedFile,
+};
+use wharf_managers::{Dependencies, Install, InstallOptions, PackageFile, Progress, Supervisor};
+
+use super::{Done, Stop, Worker, boot, has_begun, is_the_same, is_used_up};
+use crate::{
+    device::Installation,
+    log,
+    not_done::NotDone,
+    progress,
+    records::{Before, Job, JobAttempt, JobState, Return},
+    verdict::Judged,
+};
+
+/// A version that the device had, with its kept file.
+struct Old {
+    install: Install,
+    unit_files: Vec<PackedFile>,
+}
+
+impl Worker<'_> {
+    /// The kept file of the version in place. It is none if another program has installed that version, or other bytes.
+    pub(super) fn way_back(&self, name: &PackageName, found: Option<&Found>) -> Option<Judged> {
+        let found = found.filter(|found| found.is_whole() && self.policy.keeps(name))?;
+        let kept = || -> Result<Option<Judged>, NotDone> {
+            let kept = self.kept.installed(name, &found.version)?;
+            let installed = self.ledger.entry(name)?.map(|entry| entry.digest);
+            let is_unknown = installed.is_none_or(|digest| digest == [0; 32]);
+            Ok(kept.filter(|kept| is_unknown || installed == Some(kept.digest)))
+        };
+        kept().unwrap_or_else(|not_done| {
+            tracing::warn!("{name} has no way back: {not_done}");
+            None
+        })
+    }
+
+    /// Whether the device is not as before the job, and can go back.
+    pub(super) fn leads_back(&self, job: &Job) -> Result<bool, Failure> {
+        if !has_begun(job) {
+            return Ok(false);
+        }
+        let is_alone = job.steps.len() == 1;
+        let mut is_changed = !is_alone;
+        for before in &job.before {
+            let found = self.device.found(&before.package)?;
+            if is_the_same(before.found.as_ref(), found.as_ref()) {
+                continue;
+            }
+            let leads_back = match (&before.found, &before.back) {
+                // A first installation leaves nothing, as far as the package manager can do that.
+                (None, _) => !is_alone,
+                (Some(_), Some(back)) => self.still_holds(job, back),
+                (Some(_), None) => false,
+            };
+            if !leads_back {
+                return Ok(false);
+            }
+            is_changed = true;
+        }
+        Ok(is_changed)
+    }
+
+    fn still_holds(&self, job: &Job, back: &Judged) -> bool {
+        let held = self.kept.still_holds(back);
+        if let Err(not_done) = &held {
+            self.repairs(job, format_args!("there is no way back: {not_done}"));
+        }
+        held.is_ok()
+    }
+
+    /// Ends a failed job. If the device is not as before, it goes back first, where it can.
+    pub(super) fn undo(&self, job: &mut Job, session: i32, failure: Failure) -> Result<Done, Stop> {
+        if let JobState::Returning(back) = &job.state {
+            let why = back.why.clone();
+            return self.go_on_back(job, session, &why);
+        }
+        if !self.leads_back(job)? {
+            self.settle_all(job);
+            return Ok(Done {
+                devices: self.devices(job)?,
+                failure: Some(failure),
+                is_back: false,
+            });
+        }
+        let back = Return {
+            why: failure.clone(),
+            attempts_before: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
+        };
+        self.advance(job, JobState::Returning(Box::new(back)))?;
+        fault::point("job.returning");
+        self.send_back(job, &failure)
+    }
+
+    /// Goes on going back after an interruption.
+    fn go_on_back(&self, job: &mut Job, session: i32, why: &Failure) -> Result<Done, Stop> {
+        let boot = boot();
+        if is_used_up(job, &boot) {
+            let detail = format!("given up after {} attempts", job.attempts.len());
+            return self.not_back(job, why, &Failure::new(Cause::Interrupted, detail));
+        }
+        self.begin_attempt(job, JobAttempt { boot, session })?;
+        self.send_back(job, why)
+    }
+
+    fn send_back(&self, job: &Job, why: &Failure) -> Result<Done, Stop> {
+        self.repairs(job, format_args!("it goes back: {why}"));
+        match self.put_back(job) {
+            Ok(devices) => Ok(Done {
+                failure: Some(sent_back(why)),
+                devices,
+                is_back: true,
+            }),
+            Err(failure)
+                if matches!(failure.cause, Cause::Locked | Cause::Unavailable)
+                    && !is_used_up(job, &boot()) =>
+            {
+                Err(Stop::Later(failure))
+            }
+            Err(failure) => self.not_back(job, why, &failure),
+        }
+    }
+
+    fn not_back(&self, job: &Job, why: &Failure, failure: &Failure) -> Result<Done, Stop> {
+        self.settle_all(job);
+        Ok(Done {
+            failure: Some(not_sent_back(why, failure)),
+            devices: self.devices(job)?,
+            is_back: false,
+        })
+    }
+
+    /// Puts the device back as it was before the job. Repeating it changes nothing.
+    fn put_back(&self, job: &Job) -> Result<Vec<Option<Found>>, Failure> {
+        let old: Vec<Old> = self.old_versions(job)?;
+        self.tell_returning(job, None);
+        if let Err(failure) = self.install_old(job, &old) {
+            // New packages may stand in the way, or work that was interrupted.
+            self.repairs(job, format_args!("going back is tried again: {failure}"));
+            self.remove_new(job)?;
+            self.repair_old(job, &old);
+            self.install_old(job, &old)?;
+        }
+        fault::point("back.installed");
+        self.remove_new(job)?;
+        fault::point("back.removed");
+        for before in job.before.iter().rev() {
+            self.device
+                .services
+                .settle(&before.package, job.operation, false)?;
+        }
+        fault::point("back.settled");
+        job.before
+            .iter()
+            .map(|before| self.is_as(before))
+            .collect::<Result<(), _>>()?;
+        self.devices(job)
+    }
+
+    /// The versions that the device had, the last step first.
+    fn old_versions(&self, job: &Job) -> Result<Vec<Old>, Failure> {
+        let mut old = Vec::new();
+        for back in job.before.iter().rev().filter_map(|it| it.back.as_ref()) {
+            self.kept.still_holds(back)?;
+            let path = self.kept.file(back);
+            let unit_files = self.device.unit_files(&path)?;
+            let file = PackageFile {
+                path,
+                package: back.package.clone(),
+            };
+            let options = InstallOptions {
+                allow_downgrade: true,
+                reinstall: job.cut_off || job.has_other_bytes(back),
+            };
+            let install = Install { file, options };
+            old.push(Old {
+                install,
+                unit_files,
+            });
+        }
+        Ok(old)
+    }
+
+    /// Installs the old versions in one run. Their units are held until all of them are back.
+    fn install_old(&self, job: &Job, old: &[Old]) -> Result<(), Failure> {
+        if old.is_empty() {
+            return Ok(());
+        }
+        let installations: Vec<Installation<'_>> = old
+            .iter()
+            .map(|old| Installation {
+                install: &old.install,
+                unit_files: &old.unit_files,
+                operation: job.operation,
+                adopts: false,
+            })
+            .collect();
+        let supervisor = Supervisor {
+            report: &|progress| self.tell_returning(job, progress.percent),
+            begin: &|_| Ok(()),
+            is_wanted: &|| true,
+            printed: &|program, text| log::printed(job.operation, program, text),
+        };
+        self.device
+            .install_held(&installations, &Dependencies::None, supervisor)
+            .map(drop)
+    }
+
+    fn repair_old(&self, job: &Job, old: &[Old]) {
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
+        for old in old {
+            let file = &old.install.file;
+            let repaired = self
+                .manager()
+                .redo(&file.package.name, &file.path, &printed);
+            if let Err(failure) = repaired {
+                self.repairs(job, format_args!("{failure}"));
+            }
+        }
+    }
+
+    /// Removes packages that the device did not have, with their configuration.
+    fn remove_new(&self, job: &Job) -> Result<(), Failure> {
+        let supervisor = Supervisor {
+            report: &|_| self.tell_returning(job, None),
+            begin: &|_| Ok(()),
+            is_wanted: &|| true,
+            printed: &|program, text| log::printed(job.operation, program, text),
+        };
+        let is_new = |before: &&Before| before.found.is_none();
+        for before in job.before.iter().rev().filter(is_new) {
+            let name = &before.package;
+            self.device.remove(name, supervisor)?;
+            if !before.left_configuration && self.manager().leaves_configuration(name)? {
+                self.device.purge(name, supervisor)?;
+            }
+        }
+        // They came for the version that is gone.
+        for dependency in job.dependencies.iter().rev() {
+            let name = &dependency.name;
+            if self.policy.protects(name) || job.is_about(name) {
+                continue;
+            }
+            if let Err(failure) = self.device.remove(name, supervisor) {
+                self.repairs(job, format_args!("{name} stays: {failure}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a package is as it was.
+    fn is_as(&self, before: &Before) -> Result<(), Failure> {
+        let found = self.device.found(&before.package)?;
+        if !is_the_same(before.found.as_ref(), found.as_ref()) {
+            let has = found.map_or_else(
+                || format!("nothing of {}", before.package),
+                |it| it.to_string(),
+            );
+            let detail = format!("the device has {has} then");
+            return Err(Failure::new(Cause::PackageManager, detail));
+        }
+        match (&before.found, &found) {
+            (Some(before), Some(found)) if before.active && !found.active => {
+                let detail = format!("{found} is in place, and does not run");
+                Err(Failure::new(Cause::Unit, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tell_returning(&self, job: &Job, percent: Option<u8>) {
+        let phase = JobPhase::Returning;
+        progress::write(self.root, job.operation, Progress { phase, percent });
+    }
+}
+
+impl Job {
+    /// Whether it installs this version from another file.
+    fn has_other_bytes(&self, back: &Judged) -> bool {
+        let mut files = self.steps.iter().filter_map(Step::file);
+        files.any(|file| {
+            file.judged.package.name == back.package.name
+                && file.judged.package.version == back.package.version
+                && file.judged.digest != back.digest
+        })
+    }
+}
+
+/// The failure of a job that went back. wharfd says what it was to bring, and what the device has.
+fn sent_back(why: &Failure) -> Failure {
+    Failure::new(why.cause, format!("it was sent back: {why}"))
+}
+
+fn not_sent_back(why: &Failure, failure: &Failure) -> Failure {
+    let head = Text::from(format!(
+        "it could not be sent back: {failure}: an operator has to look (`wharfctl doctor`)"
+    ));
+    let then = Text::from(format!("it was to go back since {why}"));
+    Failure::new(why.cause, head.followed_by(&then))
+}
