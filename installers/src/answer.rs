@@ -12,6 +12,7 @@ use wharf_root::{Root, session::RunningProcess};
 use crate::{
     device::Device,
     inner::Inner,
+    job::step::nothing_kept,
     ledger::Ledger,
     not_done::NotDone,
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
@@ -156,6 +157,10 @@ impl Responder {
             Step::Deactivate(package) => {
                 self.is_managed(package, true)?;
                 Step::Deactivate(package.clone())
+            }
+            Step::Back(package) => {
+                self.is_managed(package, true)?;
+                return Err(NotDone::Refused(nothing_kept(package)));
             }
         };
         self.queue.accept(operation, vec![step])?;
@@ -423,7 +428,7 @@ mod tests {
     }
 
     /// Each reason for a refusal, with its cause.
-    const REFUSED: [(&str, Cause, Spoil); 8] = [
+    const REFUSED: [(&str, Cause, Spoil); 9] = [
         ("two steps", Cause::Policy, |_| InstallerRequest::Perform {
             operation: OPERATION,
             transaction: Transaction {
@@ -440,6 +445,9 @@ mod tests {
         }),
         ("no name", Cause::NotManaged, |_| {
             perform(Step::Activate(PackageName::new("a/b").unwrap()))
+        }),
+        ("nothing kept", Cause::Policy, |_| {
+            perform(Step::Back(acme()))
         }),
         ("protected", Cause::Plan, |bench| {
             bench.write(POLICY, "protected = [\"acme\"]");

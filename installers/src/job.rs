@@ -3,7 +3,7 @@
 
 mod back;
 mod recovery;
-mod step;
+pub(crate) mod step;
 
 use std::{cell::RefCell, collections::BTreeSet, fs, io, path::PathBuf};
 

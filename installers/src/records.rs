@@ -188,7 +188,8 @@ pub(crate) fn package(step: &Step<Sealed>) -> &PackageName {
         Step::Uninstall(name)
         | Step::Purge(name)
         | Step::Activate(name)
-        | Step::Deactivate(name) => name,
+        | Step::Deactivate(name)
+        | Step::Back(name) => name,
     }
 }
 

@@ -195,6 +195,18 @@ impl<S: InstanceService> InstanceObject<S> {
             .await
     }
 
+    /// Puts back the version before the software in place, with its configuration files of then, from the file that
+    /// root's policy keeps (`[back]` in installer.toml). Only in INSTALLED. A server cannot do this.
+    #[zbus(out_args("operation"))]
+    async fn back(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let call = InstanceCall::Perform(Action::Back);
+        self.0.perform(Caller { connection, header }, call).await
+    }
+
     /// Cancels this operation, and never a later one. A download or the check of its package ends with Update Result
     /// 57. An operation that waits to start ends, and a job ends if the installer has changed nothing yet. A server
     /// cannot do this: it has Delete.
@@ -306,7 +318,7 @@ impl<S: InstanceService> InstanceObject<S> {
         self.0.read(|instance| instance.in_place_has_no_services)
     }
 
-    /// Whether an Install, Uninstall, purge, Activate or Deactivate is accepted and has not ended.
+    /// Whether an Install, Uninstall, purge, Activate, Deactivate or Back is accepted and has not ended.
     #[zbus(property)]
     fn busy(&self) -> bool {
         self.0.read(|instance| instance.busy)

@@ -72,7 +72,7 @@ impl<S: OperationService> OperationObject<S> {
         self.0.read(|operation| operation.id.clone())
     }
 
-    /// `pull`, `push`, `install`, `uninstall`, `purge`, `activate`, `deactivate`.
+    /// `pull`, `push`, `install`, `uninstall`, `purge`, `activate`, `deactivate`, `back`.
     #[zbus(property(emits_changed_signal = "const"))]
     fn kind(&self) -> String {
         self.0.read(|operation| operation.kind.clone())

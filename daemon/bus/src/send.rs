@@ -33,6 +33,7 @@ impl InstanceProxy<'_> {
                 Action::Purge => self.purge().await,
                 Action::Activate => self.activate().await,
                 Action::Deactivate => self.deactivate().await,
+                Action::Back => self.back().await,
             },
             InstanceCall::UninstallForUpdate => self.uninstall(true).await,
             InstanceCall::WriteUpdateSupportedObjects(value) => {

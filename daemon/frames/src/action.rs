@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{PackageName, StageId};
 
-/// An action on a package. The TS has all but the purge.
+/// An action on a package. The TS has all but the purge and the way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Action {
@@ -24,16 +24,20 @@ pub enum Action {
     /// Stops and disables the units of a package.
     #[n(4)]
     Deactivate,
+    /// Puts back the version before the one in place, from its kept file.
+    #[n(5)]
+    Back,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Install,
         Self::Uninstall,
         Self::Purge,
         Self::Activate,
         Self::Deactivate,
+        Self::Back,
     ];
 
     /// The word under which it is stored and logged.
@@ -44,6 +48,7 @@ impl Action {
             Self::Purge => "purge",
             Self::Activate => "activate",
             Self::Deactivate => "deactivate",
+            Self::Back => "back",
         }
     }
 
@@ -73,6 +78,9 @@ pub enum Step<File = StageId> {
     /// [`Action::Deactivate`]
     #[n(4)]
     Deactivate(#[n(0)] PackageName),
+    /// [`Action::Back`]
+    #[n(5)]
+    Back(#[n(0)] PackageName),
 }
 
 impl<File> Step<File> {
@@ -84,6 +92,7 @@ impl<File> Step<File> {
             Action::Purge => Some(Self::Purge(package)),
             Action::Activate => Some(Self::Activate(package)),
             Action::Deactivate => Some(Self::Deactivate(package)),
+            Action::Back => Some(Self::Back(package)),
         }
     }
 
@@ -95,6 +104,7 @@ impl<File> Step<File> {
             Self::Purge(_) => Action::Purge,
             Self::Activate(_) => Action::Activate,
             Self::Deactivate(_) => Action::Deactivate,
+            Self::Back(_) => Action::Back,
         }
     }
 
@@ -113,7 +123,8 @@ impl<File> Step<File> {
             Self::Uninstall(package)
             | Self::Purge(package)
             | Self::Activate(package)
-            | Self::Deactivate(package) => Some(package),
+            | Self::Deactivate(package)
+            | Self::Back(package) => Some(package),
         }
     }
 }

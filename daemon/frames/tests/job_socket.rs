@@ -82,6 +82,7 @@ fn requests() -> Vec<InstallerRequest> {
         perform(vec![on(Action::Purge)]),
         perform(vec![on(Action::Activate)]),
         perform(vec![on(Action::Deactivate)]),
+        perform(vec![on(Action::Back)]),
     ]
 }
 
@@ -162,6 +163,8 @@ fn replies() -> Vec<InstallerReply> {
         InstallerReply::Job(JobStatus::Unknown),
         InstallerReply::Job(open(JobPhase::Queued)),
         InstallerReply::Job(open(JobPhase::Verifying)),
+        InstallerReply::Job(open(JobPhase::Watching)),
+        InstallerReply::Job(open(JobPhase::Returning)),
         InstallerReply::Job(JobStatus::Ended(Box::new(outcome))),
         InstallerReply::Refused(failure.clone()),
         InstallerReply::NotNow(failure),
@@ -209,6 +212,10 @@ fn a_number_never_gets_a_second_meaning() {
         (
             perform(vec![on(Action::Deactivate)]),
             "820fa200500202020202020202020202020202020201a100818204a1006461636d65",
+        ),
+        (
+            perform(vec![on(Action::Back)]),
+            "820fa200500202020202020202020202020202020201a100818205a1006461636d65",
         ),
     ] {
         assert_eq!(hex(&encode(&request).unwrap()), bytes, "{request:?}");

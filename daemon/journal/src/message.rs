@@ -76,6 +76,9 @@ pub const ADOPTED: &str = "4a021aa51f934f0a9e3fe17e519bc1d6";
 /// Software could not be activated.
 pub const ACTIVATION_FAILED: &str = "1b83a996e4c14b41b9c4cc6019b35ca6";
 
+/// The version before could not be put back.
+pub const BACK_FAILED: &str = "be2fd28b86244d1baa052267268ca09a";
+
 /// Installed software is damaged.
 pub const DAMAGED: &str = "0485111171984301bc9c75941ec5a933";
 

@@ -22,7 +22,7 @@ pub enum Event {
     },
     /// An Execute, or the same by a local user.
     Execute {
-        /// The action. A server cannot ask for a purge.
+        /// The action. A server cannot ask for a purge or the way back.
         action: Action,
         /// The payload.
         arguments: Vec<u8>,
@@ -155,7 +155,7 @@ impl std::fmt::Debug for PackageSource {
     }
 }
 
-/// The action of an executable resource. No resource is a purge.
+/// The action of an executable resource. No resource is a purge or the way back.
 pub const fn executable(resource: u16) -> Option<Action> {
     match resource {
         4 => Some(Action::Install),

@@ -210,8 +210,8 @@ pub enum Condition {
         /// The reason.
         why: Text,
     },
-    /// It could not be activated or deactivated; Result 2.
-    ActivationFailed(Text),
+    /// It could not be activated, deactivated or replaced by the version before; Result 2.
+    Failed(Text),
     /// It is being removed; Result 2.
     Removing {
         /// The Uninstall, or the purge.
@@ -223,6 +223,8 @@ pub enum Condition {
     Activating(Work),
     /// It is being deactivated; Result 2.
     Deactivating(Work),
+    /// The version before it is being put back; Result 2.
+    GoingBack(Work),
 }
 
 impl Instance {
@@ -322,12 +324,12 @@ impl Instance {
         }
     }
 
-    /// The reason why the last Activate or Deactivate failed. The software may still be in the requested state.
-    pub const fn activation_failure(&self) -> Option<&Text> {
+    /// The reason why the last Activate, Deactivate or Back failed. The software may still be in the requested state.
+    pub const fn last_failure(&self) -> Option<&Text> {
         match (&self.state, self.in_place()) {
             (
                 InstanceState::Installed {
-                    condition: Condition::ActivationFailed(why),
+                    condition: Condition::Failed(why),
                     ..
                 },
                 _,
@@ -536,7 +538,8 @@ impl Condition {
             Self::Removing { work, purge } => Some((removal(*purge), work)),
             Self::Activating(work) => Some((Action::Activate, work)),
             Self::Deactivating(work) => Some((Action::Deactivate, work)),
-            Self::Settled | Self::RemovalFailed { .. } | Self::ActivationFailed(_) => None,
+            Self::GoingBack(work) => Some((Action::Back, work)),
+            Self::Settled | Self::RemovalFailed { .. } | Self::Failed(_) => None,
         }
     }
 }

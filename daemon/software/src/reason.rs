@@ -143,19 +143,18 @@ impl Instance {
     fn of_installed(&self, software: &Software, condition: &Condition) -> Text {
         match (condition, &software.damage) {
             // The damage says more than a failed activation.
-            (Condition::Settled | Condition::ActivationFailed(_), Some(damage)) => {
+            (Condition::Settled | Condition::Failed(_), Some(damage)) => {
                 damaged(&self.title(), damage)
             }
             (Condition::Settled, None) => match &software.skipped {
                 None => format!("{} is installed", self.title()).into(),
                 Some(skipped) => format!("{} is installed; {skipped}", self.title()).into(),
             },
-            (Condition::RemovalFailed { why, .. } | Condition::ActivationFailed(why), _) => {
-                why.clone()
-            }
+            (Condition::RemovalFailed { why, .. } | Condition::Failed(why), _) => why.clone(),
             (Condition::Removing { work, purge }, _) => self.working(removing(*purge), work),
             (Condition::Activating(work), _) => self.working("activating", work),
             (Condition::Deactivating(work), _) => self.working("deactivating", work),
+            (Condition::GoingBack(work), _) => self.working("going back from", work),
         }
     }
 

@@ -158,12 +158,11 @@ const fn note_and_progress(state: &InstanceState) -> (Option<&Text>, Option<Stor
         },
         InstanceState::Installed { condition, .. } => match condition {
             Condition::Settled => (None, None),
-            Condition::RemovalFailed { why, .. } | Condition::ActivationFailed(why) => {
-                (Some(why), None)
-            }
+            Condition::RemovalFailed { why, .. } | Condition::Failed(why) => (Some(why), None),
             Condition::Removing { work, .. }
             | Condition::Activating(work)
-            | Condition::Deactivating(work) => of_work(work),
+            | Condition::Deactivating(work)
+            | Condition::GoingBack(work) => of_work(work),
         },
     }
 }
@@ -350,11 +349,12 @@ impl InstanceRecord {
             (Some(Action::Deactivate), _, waiting) => {
                 Ok(Condition::Deactivating(self.work(waiting)?))
             }
+            (Some(Action::Back), _, waiting) => Ok(Condition::GoingBack(self.work(waiting)?)),
             (None, result, note) if result.ends_a_removal() => Ok(Condition::RemovalFailed {
                 result,
                 why: self.need("reason", note)?,
             }),
-            (None, UpdateResult::Installed, Some(why)) => Ok(Condition::ActivationFailed(why)),
+            (None, UpdateResult::Installed, Some(why)) => Ok(Condition::Failed(why)),
             (None, UpdateResult::Installed, None) => Ok(Condition::Settled),
             _ => Err(self.contradiction()),
         }

@@ -165,6 +165,7 @@ fn of_result(old: Option<&Instance>, new: &Instance) -> &'static str {
         Is::UninstallationFailure => message::UNINSTALLATION_FAILED,
         Is::Initial | Is::Installed if is_told_as_damaged(new) => message::DAMAGED,
         Is::Installed if activation_failed(old, new) => message::ACTIVATION_FAILED,
+        Is::Installed if failed_after(old, new, &[Action::Back]) => message::BACK_FAILED,
         Is::Installed => message::INSTALLED,
         Is::Initial | Is::Downloading => message::UNDER_WAY,
     }
@@ -179,13 +180,17 @@ fn is_told_as_damaged(instance: &Instance) -> bool {
 
 /// Whether an activation failed. The Result stays the same then.
 fn activation_failed(old: Option<&Instance>, new: &Instance) -> bool {
-    let ended = old
-        .and_then(Instance::operation)
-        .map(|operation| operation.kind);
-    matches!(
-        ended,
-        Some(OperationKind::Action(Action::Activate | Action::Deactivate))
-    ) && new.activation_failure().is_some()
+    failed_after(old, new, &[Action::Activate, Action::Deactivate])
+}
+
+/// Whether one of these actions ended with a failure.
+fn failed_after(old: Option<&Instance>, new: &Instance, actions: &[Action]) -> bool {
+    let ended = old.and_then(Instance::operation);
+    let is_one = |action: &Action| {
+        let kind = OperationKind::Action(*action);
+        ended.as_ref().is_some_and(|ended| ended.kind == kind)
+    };
+    actions.iter().any(is_one) && new.last_failure().is_some()
 }
 
 /// Writes why a request was refused: the server gets only the code.

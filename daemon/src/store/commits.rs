@@ -257,7 +257,10 @@ fn reached(kind: OperationKind, instance: &Instance) -> bool {
         OperationKind::Action(action @ (Action::Activate | Action::Deactivate)) => {
             let is_as_asked = instance.runs() == (action == Action::Activate);
             let is_there = instance.software().is_some();
-            is_there && is_as_asked && instance.activation_failure().is_none()
+            is_there && is_as_asked && instance.last_failure().is_none()
+        }
+        OperationKind::Action(Action::Back) => {
+            state == UpdateState::Installed && instance.last_failure().is_none()
         }
     }
 }

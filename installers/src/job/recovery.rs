@@ -217,7 +217,7 @@ impl Worker<'_> {
         for step in job.steps.iter().rev() {
             match step {
                 Step::Install(_) | Step::Activate(_) => self.settle(job, step, package(step)),
-                Step::Uninstall(_) | Step::Purge(_) | Step::Deactivate(_) => {}
+                Step::Uninstall(_) | Step::Purge(_) | Step::Deactivate(_) | Step::Back(_) => {}
             }
         }
     }

@@ -51,6 +51,7 @@ impl Worker<'_> {
             }
             Step::Activate(name) => Step::Activate(name.clone()),
             Step::Deactivate(name) => Step::Deactivate(name.clone()),
+            Step::Back(name) => return Err(NotDone::Refused(nothing_kept(name))),
         })
     }
 
@@ -202,6 +203,7 @@ impl Worker<'_> {
                 (supervisor.begin)(&Brought::default())?;
                 self.device.services.deactivate(name)
             }
+            Step::Back(name) => Err(nothing_kept(name)),
         }
     }
 
@@ -216,7 +218,7 @@ impl Worker<'_> {
                     permitted.map_err(NotDone::Refused)?;
                 }
                 Step::Purge(name) => may_purge(name, &policy_now(self.root)?)?,
-                Step::Uninstall(_) | Step::Activate(_) | Step::Deactivate(_) => {}
+                Step::Uninstall(_) | Step::Activate(_) | Step::Deactivate(_) | Step::Back(_) => {}
             }
         }
         Ok(())
@@ -260,6 +262,7 @@ impl Worker<'_> {
             Step::Purge(_) => device.is_none() && !self.manager().leaves_configuration(name)?,
             Step::Activate(_) => whole.is_some_and(|found| found.active),
             Step::Deactivate(_) => whole.is_some_and(|found| !found.active),
+            Step::Back(_) => whole.is_some(),
         };
         if holds {
             return Ok(device);
@@ -304,7 +307,7 @@ impl Worker<'_> {
                 self.record_failed_install(job, &file.judged, device, done.is_back)?;
             }
             Step::Uninstall(_) | Step::Purge(_) => self.raise(job, name, device)?,
-            Step::Activate(_) | Step::Deactivate(_) => {}
+            Step::Activate(_) | Step::Deactivate(_) | Step::Back(_) => {}
         }
         match device {
             None => self.ledger.forget_beginning(name),
@@ -344,6 +347,12 @@ impl Worker<'_> {
         }
         Ok(())
     }
+}
+
+/// No installation keeps the file of the version before.
+pub(crate) fn nothing_kept(name: &PackageName) -> Failure {
+    let detail = format!("nothing is kept of the version before {name}: install its older version");
+    Failure::new(Cause::Policy, detail)
 }
 
 fn activity(found: &Found) -> &'static str {

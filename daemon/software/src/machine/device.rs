@@ -51,10 +51,10 @@ fn found_of(software: &Software, found: Found) -> Option<Software> {
     (found.name == software.name).then(|| found.into())
 }
 
-/// Drops an activation failure if somebody else changed the activation.
+/// Drops a failure if somebody else changed the activation.
 fn still(condition: &Condition, software: &Software, found: &Found) -> Condition {
     match condition {
-        Condition::ActivationFailed(_) if found.active != software.active => Condition::Settled,
+        Condition::Failed(_) if found.active != software.active => Condition::Settled,
         other => other.clone(),
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn ended(
             let wanted = action == Action::Activate;
             settle_activation(instance, wanted, end.device, end.failure)?
         }
+        (_, Action::Back) => settle_back(instance, end.device, end.failure)?,
         (
             InstanceState::Delivered {
                 in_place,
@@ -197,6 +198,24 @@ fn abort_removal(
     Transition::to(instance.with(state), Effect::registration(instance))
 }
 
+/// INSTALLED with the software that the device has now: the version before, or after a failure mostly the same one.
+fn settle_back(
+    instance: &Instance,
+    device: Option<Found>,
+    failure: Option<Failure>,
+) -> Option<Transition> {
+    let state = match device {
+        Some(found) => InstanceState::Installed {
+            software: found.into(),
+            condition: failure.map_or(Condition::Settled, |it| Condition::Failed(it.detail)),
+        },
+        None => now_has(instance, None)?,
+    };
+    let next = instance.with(state);
+    let effects = Effect::registration(&next);
+    Some(Transition::to(next, effects))
+}
+
 /// Takes the Activation State from the device, and keeps the Result. Missing software was removed meanwhile.
 fn settle_activation(
     instance: &Instance,
@@ -221,7 +240,7 @@ fn settle_activation(
     let state = match &instance.state {
         InstanceState::Installed { .. } => InstanceState::Installed {
             software: found.into(),
-            condition: why.map_or(Condition::Settled, Condition::ActivationFailed),
+            condition: why.map_or(Condition::Settled, Condition::Failed),
         },
         _ => {
             let was_active = instance.in_place().is_some_and(|known| known.was_active);

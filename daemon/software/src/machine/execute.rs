@@ -1,5 +1,5 @@
-//! Execute of Install, Uninstall, Activate, Deactivate (TS 5.1.3, 5.2). An accepted request is queued, and the work
-//! comes later.
+//! Execute of Install, Uninstall, Activate, Deactivate (TS 5.1.3, 5.2), and the requests that only a local user has. An
+//! accepted request is queued, and the work comes later.
 
 use wharf_frames::{Action, PackageName};
 
@@ -32,6 +32,7 @@ pub(super) fn execute(
             Action::Purge => remove(instance, starts, true, rules),
             Action::Activate => switch(instance, true, starts, rules),
             Action::Deactivate => switch(instance, false, starts, rules),
+            Action::Back => back(instance, starts, rules),
         },
     }
 }
@@ -46,12 +47,16 @@ fn is_for_update(action: Action, arguments: &[u8]) -> Result<bool, ArgumentError
 }
 
 /// TS 5.2: outside INSTALLED a server's Activate and Deactivate have no effect, since the activation machine is not
-/// alive. A local user's act on the software in place. The TS has no purge, so a server cannot ask for one.
+/// alive. A local user's act on the software in place. The TS has no purge and no way back, so a server cannot ask for one.
 fn may_ask(instance: &Instance, action: Action, requester: Requester) -> Result<(), Refusal> {
     let is_alive = matches!(instance.state, InstanceState::Installed { .. });
     match (action, requester) {
         (Action::Purge, Requester::Server(_)) => {
             let why = "only a user of the device can purge: `wharfctl uninstall --purge`";
+            Err(Refusal::not_allowed(why))
+        }
+        (Action::Back, Requester::Server(_)) => {
+            let why = "only a user of the device can go back: `wharfctl back`";
             Err(Refusal::not_allowed(why))
         }
         (Action::Activate, Requester::Server(_)) if !is_alive => {
@@ -171,6 +176,31 @@ fn switch(
             };
         }
     }
+    Ok(accepted(next, starts))
+}
+
+/// Puts back the version before, of which the installer keeps the file. Only in INSTALLED: elsewhere a package is about to
+/// replace the software.
+fn back(
+    instance: &Instance,
+    starts: NewOperation,
+    rules: &Rules<'_>,
+) -> Result<Transition, Refusal> {
+    let mut next = instance.clone();
+    let InstanceState::Installed {
+        software,
+        condition,
+    } = &mut next.state
+    else {
+        return Err(no_effect(instance, "Back"));
+    };
+    if software.name == *rules.own_package {
+        let name = &software.name;
+        return Err(Refusal::not_allowed(format!(
+            "{name} is the agent itself: install its older version (`wharfctl install`)"
+        )));
+    }
+    *condition = Condition::GoingBack(queued(starts));
     Ok(accepted(next, starts))
 }
 

@@ -89,7 +89,7 @@ pub(super) fn failed(
         }
         (InstanceState::Installed { software, .. }, _) => InstanceState::Installed {
             software,
-            condition: Condition::ActivationFailed(failure.detail),
+            condition: Condition::Failed(failure.detail),
         },
         (InstanceState::Initial(Initial::Removing { in_place, .. }), _) => {
             not_removed(action, in_place.back(), failure)
@@ -142,7 +142,8 @@ fn work_mut(state: &mut InstanceState) -> Option<&mut Work> {
             condition:
                 Condition::Removing { work, .. }
                 | Condition::Activating(work)
-                | Condition::Deactivating(work),
+                | Condition::Deactivating(work)
+                | Condition::GoingBack(work),
             ..
         } => Some(work),
         other => other.in_place_mut()?.switch.work_mut(),

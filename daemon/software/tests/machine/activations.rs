@@ -142,7 +142,7 @@ fn a_deactivation_that_failed_is_known_although_nothing_is_active() {
     let made = then(before, ended(Some(failure), Some(found("1.0", false))));
     let failed = left(&made);
     assert!(!failed.activation_state());
-    let why = failed.activation_failure().map(|why| why.as_str());
+    let why = failed.last_failure().map(|why| why.as_str());
     assert_eq!(why, Some("nginx.service still runs"));
 }
 

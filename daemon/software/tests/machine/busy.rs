@@ -25,6 +25,7 @@ fn what_the_gate_lets_through_is_done_once() {
         (Action::Purge, installed(true), on(Action::Purge)),
         (Action::Activate, installed(false), on(Action::Activate)),
         (Action::Deactivate, installed(true), on(Action::Deactivate)),
+        (Action::Back, installed(true), on(Action::Back)),
     ] {
         let (kind, transaction) = (OperationKind::Action(action), step.into());
         let effect = Effect::Perform {
@@ -102,8 +103,9 @@ fn any_other_operation_while_busy_is_4_05() {
                 kind,
                 Some(OperationKind::Action(Action::Activate | Action::Deactivate))
             );
-        // A server's Activate has no effect there, and no Execute is a purge.
-        let refused = match is_local || kind == Some(OperationKind::Action(Action::Purge)) {
+        // A server's Activate has no effect there, and no Execute is a purge or the way back.
+        let is_of_users = [Action::Purge, Action::Back].map(|it| Some(OperationKind::Action(it)));
+        let refused = match is_local || is_of_users.contains(&kind) {
             true => 5,
             false => 4,
         };

@@ -154,10 +154,13 @@ pub(crate) fn running(
 }
 
 /// Every kind of operation.
-pub(crate) fn kinds() -> [OperationKind; 7] {
-    let [install, uninstall, purge, activate, deactivate] = Action::ALL.map(OperationKind::Action);
+pub(crate) fn kinds() -> [OperationKind; 8] {
+    let [install, uninstall, purge, activate, deactivate, back] =
+        Action::ALL.map(OperationKind::Action);
     let (pull, push) = (OperationKind::Pull, OperationKind::Push);
-    [pull, push, install, uninstall, purge, activate, deactivate]
+    [
+        pull, push, install, uninstall, purge, activate, deactivate, back,
+    ]
 }
 
 /// This action on nginx.
@@ -373,6 +376,8 @@ pub(crate) fn cells() -> Vec<Instance> {
                 records.push(running(kind, progress, installed(active)));
             }
             records.push(running(switch, progress, installed(active)));
+            let back = OperationKind::Action(Action::Back);
+            records.push(running(back, progress, installed(active)));
         }
     }
     records.sort_by_key(|record| record.update_state);
@@ -421,7 +426,7 @@ fn doing(instance: &Instance) -> String {
         _ if instance.update_state() == UpdateState::Downloaded && record.note.is_some() => {
             ", waiting".to_owned()
         }
-        _ if instance.activation_failure().is_some() => {
+        _ if instance.last_failure().is_some() => {
             format!("{after}, after a failed activation")
         }
         _ => after,

@@ -195,6 +195,7 @@ fn what_waits_in_the_gate_can_be_cancelled_and_leaves_the_device_as_it_is() {
             installed(true),
             (4, 2),
         ),
+        (OperationKind::Action(Action::Back), installed(true), (4, 2)),
     ] {
         let made = then(running(kind, Queued, record.clone()), CANCEL);
         assert_eq!(at(&made), expected, "{kind:?}");

@@ -158,7 +158,7 @@ fn a_local_user_activates_and_deactivates_what_is_in_place_before_and_after_a_fa
                         || said.ends_with("runs: nginx.service: it said no"),
                     "{said}"
                 );
-                assert!(left(&made).activation_failure().is_some());
+                assert!(left(&made).last_failure().is_some());
                 assert_eq!(ids(before.clone(), &made), [16]);
             }
             let gone = then(at_work, ended(None, None));

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The decisions that the cells cite, besides the specification.
-pub(crate) const DECISIONS: [(&str, &str); 31] = [
+pub(crate) const DECISIONS: [(&str, &str); 32] = [
     (
         "D1",
         "An accepted Execute is answered 2.04 at once, and the work comes later. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
@@ -137,6 +137,10 @@ pub(crate) const DECISIONS: [(&str, &str); 31] = [
         "D31",
         "A purge is for local users. It removes the software with its configuration, if root's policy allows it. It starts in INSTALLED and INITIAL with software in place; Uninstall drops a delivered package. If policy does not allow it, the Result in INSTALLED is 57; any other failure is 59. A purge that fails in INITIAL stays INITIAL / 0 with the reason in 16: the server did not request it, and may be about to write a package. If only configuration is left, the state is INITIAL / 0, and 16 says so. An Uninstall while it runs is another operation (D2).",
     ),
+    (
+        "D32",
+        "Back is for local users, and only in INSTALLED. The installer puts back the version before, of which it keeps the file. State and Result stay INSTALLED / 2; 16 has the reason of a failure. The agent's own package has no Back.",
+    ),
 ];
 
 /// One event in all cells.
@@ -260,6 +264,7 @@ fn of_end(cell: &Instance) -> &'static str {
         Some(OperationKind::Action(Action::Install)) => "TS table 5.1.1-1, 5.1.2.4; D22, D24",
         Some(OperationKind::Action(Action::Uninstall)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
         Some(OperationKind::Action(Action::Purge)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22, D31",
+        Some(OperationKind::Action(Action::Back)) => "D18, D22, D32",
         _ => "TS 5.2; D9, D20, D22, D28",
     }
 }
@@ -272,6 +277,7 @@ fn of_refusal(cell: &Instance) -> &'static str {
         Some(
             OperationKind::Action(Action::Activate) | OperationKind::Action(Action::Deactivate),
         ) => "D9, D28",
+        Some(OperationKind::Action(Action::Back)) => "D32",
         Some(OperationKind::Pull) => "TS table 5.1.1-1, 5.1.2.2; D15, D27",
         _ => "TS table 5.1.1-1, 5.1.2.2; D15",
     }
@@ -391,6 +397,8 @@ fn executes() -> Vec<Section> {
             UpdateState::Initial if cell.software().is_some() => "D25",
             _ => "D3, D31",
         }).by(own_rules()),
+        Section::request("Back by a local user", by_user(Action::Back), |_| "D4, D32", |cell| if cell.is_busy() { "D2" } else { "D32" }),
+        Section::request("Back by a local user, the package is the agent's own", by_user(Action::Back), |_| "", |cell| if cell.is_busy() { "D2" } else { "D32" }).by(own_rules()),
         Section::request("Delete", Event::Delete, |_| "D19, D26", kept_here),
         Section::request("Cancel, by the local user 0", Event::Cancel { operation: RUNNING, by: Requester::User(0) }, |_| "D30", |_| "D30"),
     ]

@@ -130,6 +130,7 @@ fn the_steps_of_a_transaction_keep_their_order_over_a_restart() {
         Step::Install(STAGE),
         Step::Uninstall(name("legacy")),
         Step::Activate(name("hello")),
+        Step::Back(name("world")),
     ];
     let effect = Effect::Perform {
         operation: OPERATION,
