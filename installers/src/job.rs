@@ -391,7 +391,7 @@ impl<'a> Worker<'a> {
                         judged: judged.clone(),
                         configuration: None,
                     });
-                    let stage = self.root.stage(file.stage);
+                    let stage = file.path(self.root);
                     let kept = self.kept.keep(&stage, &file.judged, replaced, job.sequence);
                     if let Err(not_done) = kept {
                         log::repairs(job, step, format_args!("no way back is kept: {not_done}"));

@@ -31,6 +31,7 @@
 mod allow;
 pub mod answer;
 pub mod back;
+pub mod bundle;
 pub mod clock;
 pub mod device;
 mod inner;

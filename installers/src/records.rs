@@ -449,6 +449,7 @@ mod tests {
                     signed_at: 5,
                     signed: None,
                 },
+                member: None,
             })],
             state,
             attempts: vec![JobAttempt {

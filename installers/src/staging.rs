@@ -224,7 +224,11 @@ impl Staging {
             Some(Verdict::Sealed(judged)) if path.exists() => {
                 settle(&path)?;
                 Ok(Kept {
-                    file: Sealed { stage, judged },
+                    file: Sealed {
+                        stage,
+                        judged,
+                        member: None,
+                    },
                     _taken: taken,
                 })
             }

@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 use wharf_frames::{
     Cause, Failure, StageId, decode, encode, inspect::SignedDigest, installer::SealedPackage,
 };
-use wharf_root::{durable, limits};
+use wharf_root::{Root, durable, limits};
 
-use crate::{lease, not_done::NotDone};
+use crate::{bundle::members, lease, not_done::NotDone};
 
 /// The record of one judgement.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -62,16 +62,29 @@ pub struct Judged {
     pub signed: Option<SignedDigest>,
 }
 
-/// A staged file with a good verdict.
+/// A package with a good verdict: a staged file, or a member of a staged bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Sealed {
-    /// Its name.
+    /// The staged file.
     #[n(0)]
     pub stage: StageId,
     /// The verdict.
     #[n(1)]
     pub judged: Judged,
+    /// The number of the member, if the staged file is a bundle.
+    #[n(2)]
+    pub member: Option<u32>,
+}
+
+impl Sealed {
+    /// The file of the package.
+    pub(crate) fn path(&self, root: &Root) -> PathBuf {
+        match self.member {
+            None => root.stage(self.stage),
+            Some(number) => members::path(&root.stage(self.stage), number),
+        }
+    }
 }
 
 impl From<Result<Judged, Failure>> for Verdict {

@@ -92,7 +92,7 @@ impl Worker<'_> {
     /// A removal continues from any state, so a failed repair does not stop it.
     fn repair_step(&self, job: &Job, step: &Step<Sealed>) -> Result<Change, Stop> {
         let path = |file: &Sealed| {
-            Some(self.root.stage(file.stage))
+            Some(file.path(self.root))
                 .filter(|path| verdict::still_holds(path, &file.judged).is_ok())
         };
         let file = step.file().and_then(path);

@@ -56,10 +56,10 @@ impl Worker<'_> {
     }
 
     fn permit_install(&self, job: &Job, sealed: &Sealed) -> Result<Permit, NotDone> {
-        let Sealed { stage, judged } = sealed;
+        let judged = &sealed.judged;
         may_install(judged, self.policy, self.witnesses())?;
         self.not_below_what_was_there(job, judged)?;
-        let path = self.root.stage(*stage);
+        let path = sealed.path(self.root);
         verdict::still_holds(&path, judged)?;
         let options = self.options(job, judged)?;
         let unit_files = self.device.unit_files(&path)?;

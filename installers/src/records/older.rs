@@ -55,7 +55,11 @@ pub(super) enum Order {
 impl From<Order> for Step<Sealed> {
     fn from(order: Order) -> Self {
         match order {
-            Order::Install { stage, judged } => Self::Install(Sealed { stage, judged }),
+            Order::Install { stage, judged } => Self::Install(Sealed {
+                stage,
+                judged,
+                member: None,
+            }),
             Order::Remove(name) => Self::Uninstall(name),
             Order::Activate(name) => Self::Activate(name),
             Order::Deactivate(name) => Self::Deactivate(name),
