@@ -301,6 +301,7 @@ mod tests {
                     architecture: "all".into(),
                     length: 1,
                     signer: None,
+                    components: Vec::new(),
                 },
                 digest: [0; 32],
                 signed_at: 0,

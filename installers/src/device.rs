@@ -208,6 +208,7 @@ impl Device {
             managed: false,
             no_services: activity.no_services,
             skipped: activity.skipped,
+            components: Vec::new(),
         }))
     }
 
@@ -403,6 +404,7 @@ mod tests {
                     architecture: "all".into(),
                     length: 1,
                     signer: None,
+                    components: Vec::new(),
                 },
             };
             let options = InstallOptions {

@@ -335,6 +335,7 @@ mod tests {
                 architecture: "all".into(),
                 length: 1,
                 signer: Some(SIGNER.into()),
+                components: Vec::new(),
             },
             digest: [u8::try_from(signed_at).unwrap(); 32],
             signed_at,

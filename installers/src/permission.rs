@@ -240,6 +240,7 @@ mod tests {
                 architecture: "all".into(),
                 length: 1,
                 signer: signer.map(Into::into),
+                components: Vec::new(),
             },
             digest: [0; 32],
             signed_at: 0,

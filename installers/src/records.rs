@@ -436,6 +436,7 @@ mod tests {
             architecture: "all".into(),
             length: 3,
             signer: None,
+            components: Vec::new(),
         };
         Job {
             format: FORMAT,
@@ -469,6 +470,7 @@ mod tests {
                     managed: false,
                     no_services: false,
                     skipped: None,
+                    components: Vec::new(),
                 }),
                 adopts: false,
                 back: None,

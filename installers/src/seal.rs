@@ -138,6 +138,7 @@ fn judged(verified: Verified, described: Described) -> Judged {
             architecture: described.architecture,
             length: verified.length,
             signer: signed.as_ref().map(|signed| signed.certificate.clone()),
+            components: Vec::new(),
         },
         signed: signed.map(|signed| signed.signed),
     }

@@ -208,6 +208,7 @@ mod tests {
                 architecture: "all".into(),
                 length: BYTES.len() as u64,
                 signer: None,
+                components: Vec::new(),
             },
             digest: Sha256::digest(BYTES).into(),
             signed_at: 1,

@@ -10,7 +10,10 @@ use crate::{
     codec::decode,
 };
 
+mod components;
 mod older;
+
+pub use components::{Component, FoundComponent, MAX_COMPONENTS};
 
 /// The version of these frames. It rises when a field gets a meaning that an older program must not ignore.
 pub const PROTOCOL: u32 = 1;
@@ -194,6 +197,10 @@ pub struct SealedPackage {
     /// The fingerprint of the certificate that signed it. None only if policy allows unsigned packages.
     #[n(4)]
     pub signer: Option<Text>,
+    /// The packages of a bundle, in the order of its manifest. None for a plain package.
+    #[n(5)]
+    #[cbor(skip_if = "Vec::is_empty", decode_with = "components::bounded")]
+    pub components: Vec<Component>,
 }
 
 /// A package on the device, complete or damaged. The first release of wharfd reads only the first three fields.
@@ -224,6 +231,11 @@ pub struct Found {
     #[n(6)]
     #[cbor(default)]
     pub skipped: Option<Text>,
+    /// The packages of a bundle that the device has, in the order of its manifest. None for a plain package. A bundle is
+    /// active if all of them are.
+    #[n(7)]
+    #[cbor(skip_if = "Vec::is_empty", decode_with = "components::bounded")]
+    pub components: Vec<FoundComponent>,
 }
 
 impl Found {

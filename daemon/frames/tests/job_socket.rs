@@ -8,8 +8,8 @@ use wharf_frames::{
     Action, Cause, Failure, MAX_FRAME, OperationId, PackageName, PackageVersion, StageId, Step,
     Text, Transaction, decode, encode,
     installer::{
-        Dependency, Found, InstallerReply, InstallerRequest, JobPhase, JobStatus, Outcome,
-        SealedPackage, StageEntry,
+        Component, Dependency, Found, FoundComponent, InstallerReply, InstallerRequest, JobPhase,
+        JobStatus, MAX_COMPONENTS, Outcome, SealedPackage, StageEntry,
     },
 };
 
@@ -49,6 +49,39 @@ fn found() -> Found {
         managed: true,
         no_services: true,
         skipped: Some("systemd skipped acme.service".into()),
+        components: vec![],
+    }
+}
+
+/// A bundle of two packages as its file names it.
+fn sealed_bundle() -> SealedPackage {
+    let component = |name: &str| Component {
+        name: PackageName::new(name).unwrap(),
+        version: installed().version,
+    };
+    SealedPackage {
+        name: name(),
+        version: installed().version,
+        architecture: "arm64".into(),
+        length: 7,
+        signer: None,
+        components: vec![component("a"), component("b")],
+    }
+}
+
+/// The same bundle on a device.
+fn found_bundle() -> Found {
+    let component = |name: &str| {
+        FoundComponent::from(Found {
+            name: PackageName::new(name).unwrap(),
+            ..found()
+        })
+    };
+    Found {
+        damage: None,
+        skipped: None,
+        components: vec![component("a"), component("b")],
+        ..found()
     }
 }
 
@@ -114,6 +147,7 @@ fn replies() -> Vec<InstallerReply> {
         architecture: "arm64".into(),
         length: 7,
         signer: Some("F".repeat(40).into()),
+        components: vec![],
     };
     let outcome = Outcome {
         failure: Some(failure.clone()),
@@ -152,6 +186,7 @@ fn replies() -> Vec<InstallerReply> {
             signer: None,
             ..package
         }),
+        InstallerReply::Sealed(sealed_bundle()),
         InstallerReply::Done,
         InstallerReply::List {
             stages: vec![entry; 32],
@@ -160,6 +195,7 @@ fn replies() -> Vec<InstallerReply> {
         InstallerReply::Accepted,
         InstallerReply::State(None),
         InstallerReply::State(Some(found())),
+        InstallerReply::State(Some(found_bundle())),
         InstallerReply::Job(JobStatus::Unknown),
         InstallerReply::Job(open(JobPhase::Queued)),
         InstallerReply::Job(open(JobPhase::Verifying)),
@@ -433,6 +469,71 @@ fn missing_fields_of_an_older_program_mean_undamaged_with_services_and_unmanaged
         decode::<Installed>(&encode(&found()).unwrap()).unwrap(),
         installed()
     );
+}
+
+/// A package as releases before bundles send and read it.
+#[test]
+fn a_plain_package_has_the_bytes_that_it_had_before_bundles() {
+    let sealed = SealedPackage {
+        components: vec![],
+        ..sealed_bundle()
+    };
+    let plain = Found {
+        components: vec![],
+        ..found_bundle()
+    };
+    let older = [
+        (
+            "8202a100a4006461636d650165313a322d33026561726d36340307",
+            InstallerReply::Sealed(sealed),
+        ),
+        (
+            "8207a100a5006461636d650165313a322d3302f504f505f5",
+            InstallerReply::State(Some(plain)),
+        ),
+    ];
+    for (bytes, reply) in older {
+        assert_eq!(hex(&encode(&reply).unwrap()), bytes, "{reply:?}");
+        let read = decode::<InstallerReply>(&from_hex(bytes)).unwrap();
+        assert_eq!(read, reply, "{bytes}");
+    }
+}
+
+#[test]
+fn a_release_before_bundles_reads_a_bundle_as_a_package() {
+    let newer = [
+        (
+            "a5006461636d650165313a322d33026561726d3634030705\
+             82a20061610165313a322d33a20061620165313a322d33",
+            encode(&sealed_bundle()).unwrap(),
+        ),
+        (
+            "a6006461636d650165313a322d3302f504f505f507\
+             82a50061610165313a322d3302f5036f68616c662d636f6e6669677572656404f5\
+             a50061620165313a322d3302f5036f68616c662d636f6e6669677572656404f5",
+            encode(&found_bundle()).unwrap(),
+        ),
+    ];
+    for (bytes, frame) in newer {
+        assert_eq!(hex(&frame), bytes);
+    }
+    let found = encode(&found_bundle()).unwrap();
+    assert_eq!(decode::<Installed>(&found).unwrap(), installed());
+}
+
+#[test]
+fn more_components_than_a_bundle_may_have_are_refused() {
+    let bundle = |number| {
+        let mut bundle = found_bundle();
+        let one = bundle.components.remove(0);
+        bundle.components = vec![one; number];
+        bundle
+    };
+    for (number, expected) in [(MAX_COMPONENTS, true), (MAX_COMPONENTS + 1, false)] {
+        let bytes = encode(&bundle(number)).unwrap();
+        let read = decode::<Found>(&bytes);
+        assert_eq!(read.is_ok(), expected, "{number} components: {read:?}");
+    }
 }
 
 #[test]

@@ -193,6 +193,7 @@ mod tests {
                 architecture: "all".into(),
                 length: 1,
                 signer: None,
+                components: Vec::new(),
             },
             installation: InstallationState::Installing(Work {
                 id: ID,

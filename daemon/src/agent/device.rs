@@ -228,6 +228,7 @@ mod tests {
             managed: true,
             no_services: false,
             skipped: None,
+            components: Vec::new(),
         }))
     }
 

@@ -91,6 +91,7 @@ fn package(row: &Row<'_>) -> rusqlite::Result<Option<SealedPackage>> {
         architecture: row.get::<_, Sql<_>>("package_architecture")?.0,
         length: row.get::<_, Sql<_>>("package_length")?.0,
         signer: optional(row, "package_signer")?,
+        components: Vec::new(),
     }))
 }
 

@@ -144,6 +144,7 @@ fn what_systemd_skipped_is_there_after_a_restart() {
         managed: true,
         no_services: false,
         skipped: Some(skipped.into()),
+        components: Vec::new(),
     };
     let installed = Instance::try_from(InstanceRecord {
         update_state: UpdateState::Installed,
@@ -688,6 +689,7 @@ fn an_activate_of_what_is_in_place_names_it_and_not_the_delivered_package() {
         architecture: "all".into(),
         length: 9,
         signer: None,
+        components: Vec::new(),
     };
     let delivered = InstanceRecord {
         update_state: UpdateState::Delivered,

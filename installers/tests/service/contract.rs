@@ -237,6 +237,7 @@ impl Bench {
                 architecture: architecture.into(),
                 length: fs::metadata(&path).unwrap().len(),
                 signer: None,
+                components: Vec::new(),
             },
             path,
         }

@@ -82,6 +82,7 @@ fn acme(version: &str) -> Found {
         managed: false,
         no_services: false,
         skipped: None,
+        components: Vec::new(),
     }
 }
 
@@ -144,6 +145,7 @@ fn verdicts_of_release_0_1_are_read() {
             architecture: "all".into(),
             length: 744,
             signer: signer.map(Into::into),
+            components: Vec::new(),
         })
     };
     let signer = "B7FAF581BEEB64FC19E1EA51ADEA871EA541AECD";

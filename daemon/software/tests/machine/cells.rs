@@ -72,6 +72,7 @@ pub(crate) fn package() -> SealedPackage {
         architecture: "amd64".into(),
         length: 4711,
         signer: None,
+        components: Vec::new(),
     }
 }
 
@@ -105,6 +106,7 @@ pub(crate) fn found(version: &str, active: bool) -> Found {
         managed: true,
         no_services,
         skipped,
+        components: Vec::new(),
     }
 }
 

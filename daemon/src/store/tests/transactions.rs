@@ -115,6 +115,7 @@ fn the_steps_of_a_transaction_keep_their_order_over_a_restart() {
             architecture: "all".into(),
             length: 9,
             signer: None,
+            components: Vec::new(),
         }),
         operation: Some(Operation {
             id: OPERATION,

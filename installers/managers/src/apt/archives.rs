@@ -135,6 +135,7 @@ mod tests {
                 architecture: "all".into(),
                 length: 1,
                 signer: None,
+                components: Vec::new(),
             },
         }
     }

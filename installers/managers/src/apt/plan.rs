@@ -396,6 +396,7 @@ mod tests {
                 architecture: "all".into(),
                 length: 1,
                 signer: None,
+                components: Vec::new(),
             },
         };
         let options = InstallOptions {

@@ -126,6 +126,7 @@ mod tests {
             architecture: "all".into(),
             length: 0,
             signer: None,
+            components: Vec::new(),
         };
         for (printed, expected) in [
             ("Installing acme (2) on root\nConfiguring acme.\n", None),

@@ -104,6 +104,7 @@ impl Recorded {
                 architecture: "all".into(),
                 length: 1,
                 signer: None,
+                components: Vec::new(),
             },
         }
     }
