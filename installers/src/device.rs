@@ -18,7 +18,7 @@ use wharf_frames::{
     packed::{FileDigest, PackedFile},
 };
 use wharf_managers::{
-    Dependencies, Install, PackageManager, Supervisor, Times,
+    Dependencies, Install, OrderError, PackageManager, PutOff, Supervisor, Times,
     apt::Apt,
     dnf::Dnf,
     opkg::{Contents, Opkg},
@@ -31,7 +31,7 @@ use wharf_root::{
 use wharf_services::{Packages, Presence, Services, none::NoServiceManager, systemd::Systemd};
 
 use crate::{
-    inspector::Inspector,
+    inspector::{InspectError, Inspector},
     not_done::NotDone,
     policy::{PackageManagerName, Policy},
 };
@@ -218,7 +218,7 @@ impl Device {
         installations: &[Installation<'_>],
         dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure> {
+    ) -> Result<Change, OrderError> {
         let change = self.install_held(installations, dependencies, supervisor)?;
         fault::point("job.installed");
         for Installation {
@@ -237,20 +237,23 @@ impl Device {
         installations: &[Installation<'_>],
         dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure> {
+    ) -> Result<Change, OrderError> {
+        let put_off = PutOff::default();
         let supervisor = Supervisor {
             begin: &|brought| {
                 (supervisor.begin)(brought)?;
-                installations.iter().try_for_each(|it| self.hold(*it))
+                let held = installations.iter().try_for_each(|it| self.hold(*it));
+                held.map_err(|error| put_off.note(error))
             },
             ..supervisor
         };
         let installs: Vec<Install> = installations.iter().map(|it| it.install.clone()).collect();
-        self.packages.install(&installs, dependencies, supervisor)
+        let installed = self.packages.install(&installs, dependencies, supervisor);
+        installed.map_err(|error| put_off.told(error))
     }
 
     /// Holds no units if the package manager has nothing to do.
-    fn hold(&self, installation: Installation<'_>) -> Result<(), Failure> {
+    fn hold(&self, installation: Installation<'_>) -> Result<(), OrderError> {
         let Installation {
             install: Install { file, options },
             unit_files,
@@ -261,7 +264,7 @@ impl Device {
         if self.packages.has(file, *options)? && !self.services.is_held_by(name, operation)? {
             return Ok(());
         }
-        self.services.hold(name, operation, unit_files, adopts)
+        Ok(self.services.hold(name, operation, unit_files, adopts)?)
     }
 
     /// The files of a package file that say something about its services. wharf-inspect reads them: root parses no package.
@@ -311,12 +314,16 @@ impl Contents for Inspector {
         &self,
         package: &Path,
         each: &mut dyn FnMut(FileDigest) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), OrderError> {
         let file = File::open(package).map_err(|error| {
             let detail = format!("cannot open {}: {error}", package.display());
             Failure::new(Cause::Unavailable, detail)
         })?;
-        Ok(self.digests(file.as_fd(), each)?)
+        let told = self.digests(file.as_fd(), each);
+        told.map_err(|error| match error {
+            InspectError::Refused(failure) => OrderError::Failed(failure),
+            error => OrderError::NotNow(error.into()),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The reason why a question has no result: a refusal, or "not now". The type tells them apart, not the cause.
 
 use wharf_frames::{Cause, Failure, Text, installer::InstallerReply};
+use wharf_managers::OrderError;
 
 /// The reason why a question has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,16 @@ impl From<NotDone> for Failure {
     fn from(not_done: NotDone) -> Self {
         match not_done {
             NotDone::Refused(failure) | NotDone::NotNow(failure) => failure,
+        }
+    }
+}
+
+/// For the callbacks of a package manager.
+impl From<NotDone> for OrderError {
+    fn from(not_done: NotDone) -> Self {
+        match not_done {
+            NotDone::Refused(failure) => Self::Failed(failure),
+            NotDone::NotNow(failure) => Self::NotNow(failure),
         }
     }
 }

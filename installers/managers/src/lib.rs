@@ -7,6 +7,7 @@ mod conversation;
 mod debian_version;
 pub mod dnf;
 mod edition;
+mod error;
 mod link;
 pub mod opkg;
 mod posix_lock;
@@ -21,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+pub use error::{OrderError, PutOff};
 use wharf_frames::{
     Cause, Failure, PackageName, PackageVersion, Text,
     inspect::Format,
@@ -202,7 +204,7 @@ pub trait PackageManager: Send + Sync {
 
     /// Whether [`PackageManager::install`] has nothing to do: the device has this version whole, its files are as the
     /// database says, and the options ask for no new installation.
-    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure>;
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, OrderError>;
 
     /// Installs exactly these files in one run, with the dependencies that they need. After a success,
     /// [`PackageManager::found`] returns the version of each, whole.
@@ -222,7 +224,7 @@ pub trait PackageManager: Send + Sync {
         installs: &[Install],
         dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure>;
+    ) -> Result<Change, OrderError>;
 
     /// The packages that [`PackageManager::install`] would install, or its failure. Changes nothing: stale lists stay.
     fn plan(

@@ -8,7 +8,9 @@ use wharf_frames::{
     installer::{Found, JobPhase},
     packed::PackedFile,
 };
-use wharf_managers::{Brought, Install, InstallOptions, PackageFile, Progress, Supervisor};
+use wharf_managers::{
+    Brought, Install, InstallOptions, OrderError, PackageFile, Progress, PutOff, Supervisor,
+};
 use wharf_root::Change;
 
 use super::{Done, Stop, Worker, boot, has_begun, is_the_same, is_used_up};
@@ -115,26 +117,23 @@ impl Worker<'_> {
     }
 
     /// Does a step, or installations that follow each other. Until the package manager is about to change the device, the job
-    /// can be cancelled. If nobody can say then whether the steps are permitted, another attempt follows.
+    /// can be cancelled. If nobody can say then whether the steps are permitted, or what is in the packages, another attempt
+    /// follows.
     pub(super) fn apply_run(
         &self,
         job: &RefCell<&mut Job>,
         permits: &[Step<Permit>],
     ) -> Result<(), Stop> {
         let (operation, cut_off) = (job.borrow().operation, job.borrow().cut_off);
-        let put_off = RefCell::new(None);
+        let put_off = PutOff::default();
         let supervisor = Supervisor {
             report: &|progress| progress::write(self.root, operation, progress),
             // If the record cannot be read now, the question for consent decides.
             is_wanted: &|| self.is_open(operation).unwrap_or(true),
             printed: &|program, text| log::printed(operation, program, text),
             begin: &|brought| {
-                if let Err(not_done) = self.still_permitted(permits, brought) {
-                    let is_not_now = matches!(not_done, NotDone::NotNow(_));
-                    let failure = Failure::from(not_done);
-                    put_off.replace(is_not_now.then(|| failure.clone()));
-                    return Err(failure);
-                }
+                let permitted = self.still_permitted(permits, brought);
+                permitted.map_err(|not_done| put_off.note(not_done.into()))?;
                 self.begin_applying(&mut job.borrow_mut(), permits, brought)?;
                 Ok(())
             },
@@ -143,15 +142,12 @@ impl Worker<'_> {
             [step] => self.perform(operation, cut_off, step, supervisor),
             installs => self.install(operation, installs, supervisor),
         };
-        match done {
-            // Any other failure may come of a changed device.
-            Err(failure)
-                if put_off.take().as_ref() == Some(&failure)
-                    && !is_used_up(&job.borrow(), &boot()) =>
-            {
+        match done.map_err(|error| put_off.told(error)) {
+            Ok(_) => Ok(()),
+            Err(OrderError::NotNow(failure)) if !is_used_up(&job.borrow(), &boot()) => {
                 Err(Stop::Later(failure))
             }
-            done => Ok(done.map(|_| ())?),
+            Err(error) => Err(Failure::from(error).into()),
         }
     }
 
@@ -160,7 +156,7 @@ impl Worker<'_> {
         operation: OperationId,
         permits: &[Step<Permit>],
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure> {
+    ) -> Result<Change, OrderError> {
         let installations: Vec<Installation<'_>> = permits
             .iter()
             .filter_map(Step::file)
@@ -182,26 +178,26 @@ impl Worker<'_> {
         cut_off: bool,
         permit: &Step<Permit>,
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure> {
+    ) -> Result<Change, OrderError> {
         match permit {
             Step::Install(_) => self.install(operation, slice::from_ref(permit), supervisor),
-            Step::Uninstall(name) => self.remove(name, cut_off, supervisor),
+            Step::Uninstall(name) => Ok(self.remove(name, cut_off, supervisor)?),
             Step::Purge(name) => {
                 self.remove(name, cut_off, supervisor)?;
-                match self.device.purge(name, supervisor)? {
+                Ok(match self.device.purge(name, supervisor)? {
                     Change::Unchanged if cut_off => {
-                        self.manager().finish_purge(name, supervisor.printed)
+                        self.manager().finish_purge(name, supervisor.printed)?
                     }
-                    change => Ok(change),
-                }
+                    change => change,
+                })
             }
             Step::Activate(name) => {
                 (supervisor.begin)(&Brought::default())?;
-                self.device.services.activate(name, operation)
+                Ok(self.device.services.activate(name, operation)?)
             }
             Step::Deactivate(name) => {
                 (supervisor.begin)(&Brought::default())?;
-                self.device.services.deactivate(name)
+                Ok(self.device.services.deactivate(name)?)
             }
             Step::Back(name) => Err(nothing_kept(name)),
         }

@@ -68,11 +68,9 @@ pub(crate) fn install_alone(
     supervisor: Supervisor<'_>,
 ) -> Result<Change, Failure> {
     let file = file.clone();
-    manager.install(
-        &[Install { file, options }],
-        &Dependencies::None,
-        supervisor,
-    )
+    let installs = [Install { file, options }];
+    let installed = manager.install(&installs, &Dependencies::None, supervisor);
+    installed.map_err(Failure::from)
 }
 
 /// Attempts with a time limit that is long enough for all that comes before it counts. A loaded machine needs a longer
@@ -354,7 +352,7 @@ impl Bench {
         let installed = self
             .device
             .install(&[installation], &Dependencies::None, QUIET);
-        installed.map_err(|failure| failure.cause)
+        installed.map_err(|error| Failure::from(error).cause)
     }
 }
 

@@ -57,9 +57,11 @@ impl Sources {
         };
         let installs = [self.acme.clone()];
         let dependencies = Dependencies::ConfiguredSources;
-        self.bench
+        let installed = self
+            .bench
             .manager()
-            .install(&installs, &dependencies, supervisor)
+            .install(&installs, &dependencies, supervisor);
+        installed.map_err(Failure::from)
     }
 
     /// It is refused before the device changes.
@@ -126,8 +128,8 @@ fn a_password_of_a_repository_is_told_nowhere() {
     let installs = [sources.acme.clone()];
     let dependencies = Dependencies::ConfiguredSources;
     let manager = sources.bench.manager();
-    let failure = manager.install(&installs, &dependencies, supervisor);
-    let failure = failure.unwrap_err();
+    let installed = manager.install(&installs, &dependencies, supervisor);
+    let failure = Failure::from(installed.unwrap_err());
     assert_eq!(failure.cause, Cause::Dependency, "{failure}");
     let told = told.into_inner() + failure.detail.as_str();
     assert!(told.contains("https://127.0.0.1:1/…"), "{told}");

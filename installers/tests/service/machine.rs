@@ -83,6 +83,14 @@ impl Place {
         }
     }
 
+    /// The root for opkg by hand.
+    pub(crate) fn opkg(&self) -> &OpkgRoot {
+        match self {
+            Self::Opkg(root) => root,
+            _ => panic!("there is no opkg"),
+        }
+    }
+
     /// The root for apt and dpkg by hand.
     pub(crate) fn debian(&self) -> &DebianRoot {
         match self {

@@ -24,17 +24,14 @@ use wharf_tests::{
 
 use crate::{
     contract::{Bench, PLAIN, QUIET, install_alone},
-    machine::{Deb, Place, Script, name},
+    machine::{Deb, Script, name},
 };
 
 /// Ends opkg, and the script that says so.
 pub(crate) const KILL: &str = "kill -9 $PPID $$";
 
 fn opkg(bench: &Bench) -> &OpkgRoot {
-    match &bench.place {
-        Place::Opkg(root) => root,
-        _ => panic!("there is no opkg"),
-    }
+    bench.place.opkg()
 }
 
 /// As an administrator runs it.

@@ -1,13 +1,20 @@
 //! Jobs with opkg, from the sealed .ipk to the outcome, where this machine has an opkg.
 
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
 use wharf_frames::{
     Cause, Step,
     installer::{InstallerReply, InstallerRequest},
 };
+use wharf_tests::command::output_of;
 
 use crate::{
     crash::{Fault, after_each_step, mount_proc, writes_again_what_a_power_cut_took},
-    machine::{Deb, Machine, Script, perform, refused},
+    machine::{Deb, Machine, Script, Signer, perform, place_script, refused},
 };
 
 fn machine() -> Machine {
@@ -133,5 +140,72 @@ fn what_a_script_wrote_and_a_power_cut_took_is_written_again() {
             return;
         };
         writes_again_what_a_power_cut_took(machine, step);
+    }
+}
+
+/// wharf-inspect, of which each run takes the next number as a folder in `runs`. The run whose number is in the file
+/// `killed` ends by a signal.
+fn inspect_that_is_killed(programs: &Path, runs: &Path) {
+    fs::create_dir(runs).unwrap();
+    fs::set_permissions(runs, Permissions::from_mode(0o777)).unwrap();
+    let inspect = programs.join("wharf-inspect");
+    let sound = programs.join("sound");
+    fs::rename(&inspect, &sound).unwrap();
+    let (runs, sound) = (runs.display(), sound.display());
+    let script = format!(
+        "#!/bin/sh\nrun=1\nwhile ! mkdir {runs}/$run 2>/dev/null; do run=$((run + 1)); done\n\
+         [ \"$(cat {runs}/killed 2>/dev/null)\" = $run ] && kill -KILL $$\nexec {sound}\n"
+    );
+    place_script(&script, &inspect);
+}
+
+/// The administrator's installation of the package before wharfd's, in a shell of the root.
+const BEFORE: [Option<&str>; 3] = [
+    None,
+    Some("opkg install /tmp/it"),
+    Some("opkg install /tmp/it && echo changed >/usr/share/acme/version"),
+];
+
+#[test]
+fn a_wharf_inspect_that_is_killed_in_a_job_puts_the_work_off_and_ends_no_operation() {
+    for before in BEFORE {
+        let Some(mut machine) = Machine::opkg() else {
+            return;
+        };
+        let (programs, runs) = (machine.programs(), machine.root().join("runs"));
+        inspect_that_is_killed(&programs, &runs);
+        machine.start_program(&programs.join("wharf-installer"), &[]);
+        let begun = || fs::read_dir(&runs).unwrap().count();
+        for number in 1.. {
+            let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
+            if let Some(command) = before {
+                fs::copy(&built.path, machine.root().join("tmp/it")).unwrap();
+                output_of(machine.place.opkg().command("sh").args(["-c", command]));
+            }
+            let stage = machine.stage_id();
+            machine.put(stage, &built);
+            let _ = fs::remove_file(runs.join("killed"));
+            let killed = begun() + number;
+            fs::write(runs.join("killed"), killed.to_string()).unwrap();
+            let operation = machine.operation();
+            let request = perform(operation, Step::Install(stage));
+            let accepted = [machine.ask(&request), machine.ask(&request)];
+            assert!(accepted.contains(&InstallerReply::Accepted), "{accepted:?}");
+            let outcome = machine.outcome(operation);
+            let is_killed = begun() > killed;
+            let what = format!("{before:?}, run {number} of the job");
+            assert_eq!(outcome.failure, None, "{what}");
+            assert!(
+                outcome.attempts <= 2,
+                "{what}: {} attempts",
+                outcome.attempts
+            );
+            assert_eq!(machine.version("acme").as_deref(), Some("1"), "{what}");
+            assert_eq!(machine.remove("acme").failure, None, "{what}");
+            if !is_killed {
+                assert!(number > 2, "{what}: it is asked twice at least");
+                break;
+            }
+        }
     }
 }

@@ -35,8 +35,8 @@ use super::{
     programs, relations, version,
 };
 use crate::{
-    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Progress, Supervisor, Times, addresses,
+    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, OrderError,
+    PackageFile, PackageManager, PlannedPackage, Progress, Supervisor, Times, addresses,
     conversation::DESCRIPTORS,
 };
 
@@ -445,9 +445,9 @@ impl PackageManager for Apt {
         files::owners(&self.root, paths)
     }
 
-    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, OrderError> {
         let status = self.status(&file.package.name)?;
-        self.has_it(file, status.as_ref(), options)
+        Ok(self.has_it(file, status.as_ref(), options)?)
     }
 
     fn install(
@@ -455,8 +455,8 @@ impl PackageManager for Apt {
         installs: &[Install],
         dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure> {
-        self.install_all(installs, dependencies, supervisor)
+    ) -> Result<Change, OrderError> {
+        Ok(self.install_all(installs, dependencies, supervisor)?)
     }
 
     fn plan(

@@ -27,8 +27,8 @@ use super::{
     version,
 };
 use crate::{
-    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Supervisor, Times, read_only,
+    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, OrderError,
+    PackageFile, PackageManager, PlannedPackage, Supervisor, Times, read_only,
 };
 
 /// The possible files of rpm's database: its formats, in the folders of the distributions.
@@ -407,9 +407,9 @@ impl PackageManager for Dnf {
         self.rpm.owners(paths)
     }
 
-    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, OrderError> {
         let copies = self.copies(&file.package.name)?;
-        self.has_it(file, options, &copies)
+        Ok(self.has_it(file, options, &copies)?)
     }
 
     fn install(
@@ -417,8 +417,8 @@ impl PackageManager for Dnf {
         installs: &[Install],
         dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure> {
-        self.install_all(installs, dependencies, supervisor)
+    ) -> Result<Change, OrderError> {
+        Ok(self.install_all(installs, dependencies, supervisor)?)
     }
 
     fn plan(

@@ -9,6 +9,7 @@ use super::{
     files,
     manager::{Opkg, unreadable},
 };
+use crate::OrderError;
 
 impl Opkg {
     /// Writes the digests of a package that is about to be installed, and which files stay if it fails. Returns its folders.
@@ -17,7 +18,7 @@ impl Opkg {
         name: &PackageName,
         version: &PackageVersion,
         file: &Path,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Vec<String>, OrderError> {
         let spared = |coming: &[String]| self.spared(name, coming);
         self.records
             .write_new(name, version, file, self.contents.as_ref(), &spared)

@@ -28,8 +28,8 @@ use super::{
     version,
 };
 use crate::{
-    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Supervisor, Times, debian_version,
+    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, OrderError,
+    PackageFile, PackageManager, PlannedPackage, Supervisor, Times, debian_version,
 };
 
 /// opkg of one root.
@@ -124,7 +124,7 @@ impl Opkg {
         file: &PackageFile,
         entry: Option<&Entry>,
         options: InstallOptions,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, OrderError> {
         let SealedPackage { name, version, .. } = &file.package;
         let Some(entry) = entry.filter(|it| it.is_installed() && it.version == *version) else {
             return Ok(false);
@@ -138,7 +138,10 @@ impl Opkg {
         // Somebody else installed it.
         self.write_digests(name, version, &file.path)?;
         match self.records.differs_from_new(name, entry)? {
-            None => self.records.keep_new(name).map(|()| true),
+            None => {
+                self.records.keep_new(name)?;
+                Ok(true)
+            }
             Some(_) => Ok(false),
         }
     }
@@ -301,7 +304,8 @@ impl Opkg {
         }
     }
 
-    /// Installs the file over whatever there is of the package, scripts included.
+    /// Installs the file over whatever there is of the package, scripts included. Its digests are there since before the run
+    /// that was cut off: nobody has to be asked again, who may not answer.
     fn replace(
         &self,
         name: &PackageName,
@@ -311,7 +315,6 @@ impl Opkg {
     ) -> Result<(), Failure> {
         let inside = self.root.seen_inside(file);
         let held = self.run(|it| it.hold("install", inside.as_os_str(), quiet(printed)))?;
-        self.write_digests(name, version, file)?;
         let options = "--force-reinstall --force-downgrade";
         let ran = self.work(name, held, options, quiet(printed))?;
         fault::point("repair.installed");
@@ -449,7 +452,7 @@ impl PackageManager for Opkg {
         owners.map_err(|error| unreadable(&self.lists.folder, &error.to_string()))
     }
 
-    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, OrderError> {
         let entry = self.entry(&file.package.name)?;
         self.has_it(file, entry.as_ref(), options)
     }
@@ -459,7 +462,7 @@ impl PackageManager for Opkg {
         installs: &[Install],
         _: &Dependencies,
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure> {
+    ) -> Result<Change, OrderError> {
         let Install { file, options } = the_only(installs)?;
         let options = *options;
         let SealedPackage { name, version, .. } = &file.package;
@@ -491,7 +494,8 @@ impl PackageManager for Opkg {
         if installed.is_err() && before.is_none() {
             self.clean_up(name, supervisor.printed);
         }
-        installed.map(|()| Change::Changed)
+        installed?;
+        Ok(Change::Changed)
     }
 
     /// By `--noaction`. The files of other packages and the links of the system are looked at by an installation alone.

@@ -31,6 +31,8 @@ use std::path::Path;
 
 use wharf_frames::{Failure, packed::FileDigest};
 
+use crate::OrderError;
+
 pub use manager::Opkg;
 
 /// Tells the digest of each file in a package file. It asks a process without privileges: root parses no package.
@@ -40,5 +42,5 @@ pub trait Contents: Send + Sync {
         &self,
         package: &Path,
         each: &mut dyn FnMut(FileDigest) -> Result<(), Failure>,
-    ) -> Result<(), Failure>;
+    ) -> Result<(), OrderError>;
 }

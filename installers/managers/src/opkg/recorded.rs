@@ -11,7 +11,7 @@ use wharf_frames::{
 use wharf_root::{Change, Root};
 
 use super::{Contents, Opkg};
-use crate::{InstallOptions, PackageFile, PackageManager, Times};
+use crate::{InstallOptions, OrderError, PackageFile, PackageManager, Times};
 
 /// `acme` and `held` are whole, the postinst of `post` failed, and `half` has a file of `acme`.
 const STATUS: &str = "Package: post\nVersion: 1\nStatus: install ok unpacked\nArchitecture: all\nInstalled-Size: 2\n\
@@ -49,8 +49,8 @@ impl Contents for Acme {
         &self,
         _: &Path,
         each: &mut dyn FnMut(FileDigest) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        FILES.iter().try_for_each(|(path, content)| {
+    ) -> Result<(), OrderError> {
+        let told = FILES.iter().try_for_each(|(path, content)| {
             each(FileDigest {
                 path: (*path).to_owned(),
                 content: ContentDigest::File {
@@ -58,7 +58,8 @@ impl Contents for Acme {
                     sha256: Sha256::digest(content).into(),
                 },
             })
-        })
+        });
+        told.map_err(OrderError::from)
     }
 }
 
@@ -190,7 +191,7 @@ fn a_recorded_package_on_hold_or_of_a_higher_version_is_not_changed() {
         };
         let dependencies = crate::Dependencies::None;
         let refused = recorded.opkg.install(&[install], &dependencies, quiet);
-        let failure = refused.unwrap_err();
+        let failure = Failure::from(refused.unwrap_err());
         assert_eq!(failure.cause, cause, "{failure}");
     }
     let failure = recorded.opkg.remove(&name("held"), quiet).unwrap_err();

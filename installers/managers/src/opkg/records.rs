@@ -17,6 +17,7 @@ use super::{
     manifest::{Reader, Writer},
     status::{Entry, Status},
 };
+use crate::OrderError;
 
 /// The records of one root.
 pub(super) struct Records {
@@ -57,7 +58,7 @@ impl Records {
         package: &Path,
         contents: &dyn Contents,
         spared: Spared<'_>,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Vec<String>, OrderError> {
         let path = self.new_digests(name);
         let failed = |error: io::Error| failed("write", &path, &error);
         durable::private_folder(&self.folder).map_err(failed)?;
@@ -66,7 +67,7 @@ impl Records {
         let mut options = OpenOptions::new();
         let (temporary, file) =
             durable::create_unique(&temporary, options.write(true)).map_err(failed)?;
-        let written = || -> Result<Vec<String>, Failure> {
+        let written = || -> Result<Vec<String>, OrderError> {
             let mut writer = Writer::new(file, version).map_err(failed)?;
             let (mut paths, mut folders) = (Vec::new(), Vec::new());
             contents.each_digest(package, &mut |digest| {

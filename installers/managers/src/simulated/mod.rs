@@ -36,8 +36,8 @@ use wharf_root::{
 };
 
 use crate::{
-    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, PackageFile,
-    PackageManager, PlannedPackage, Progress, Supervisor,
+    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, OrderError,
+    PackageFile, PackageManager, PlannedPackage, Progress, Supervisor,
 };
 
 /// The simulated package manager of one root.
@@ -276,7 +276,7 @@ impl PackageManager for SimulatedManager {
         Ok(owners)
     }
 
-    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, Failure> {
+    fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, OrderError> {
         let found = self.found(&file.package.name)?;
         let is_it =
             |found: InstalledPackage| found.is_whole() && found.version == file.package.version;
@@ -288,7 +288,7 @@ impl PackageManager for SimulatedManager {
         installs: &[Install],
         dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
-    ) -> Result<Change, Failure> {
+    ) -> Result<Change, OrderError> {
         let work = self.missing(installs)?;
         if work.is_empty() {
             return Ok(Change::Unchanged);
