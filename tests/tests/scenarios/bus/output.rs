@@ -1,6 +1,9 @@
 //! The output of wharfctl: for a person, in JSON, on a terminal, for a shell.
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 use wharf_tests::{
@@ -83,6 +86,35 @@ fn a_change_in_json_is_told_as_watch_tells_it() {
     assert_eq!(last(&["uninstall", "0"])["update_state_name"], "INITIAL");
     let deleted = serde_json::json!({ "id": 0, "deleted": true });
     assert_eq!(last(&["delete", "0"]), deleted);
+}
+
+#[test]
+fn an_install_ends_with_the_dependencies_that_came_and_an_uninstall_with_those_that_nothing_needs()
+{
+    let on_bus = OnBus::simulated();
+    let set = &on_bus.set;
+    let sources = set.gateway.path().join("srv/wharf-simulated");
+    fs::create_dir_all(&sources).unwrap();
+    for library in ["libfoo", "libbar"] {
+        let built = Package::new(library, "2").build_simulated(set.folder.path());
+        fs::copy(built, sources.join(library)).unwrap();
+    }
+    let is_told = |arguments: &[&str], line: &str| {
+        let said = on_bus.done(arguments);
+        assert!(said.contains(line), "no {line:?} in {said}");
+    };
+    let uri = set.publish(&Package::new("hello", "1.0.1").depends("libfoo, libbar"));
+    is_told(
+        &["install", "--instance", "0", &uri],
+        "\n  0  came with it, after the lists of the sources were fetched again: libfoo 2, libbar 2\n",
+    );
+    let uri = set.publish(&Package::new("hello", "1.0.2").depends("libfoo"));
+    let upgraded = on_bus.done(&["install", "--instance", "0", &uri]);
+    assert!(!upgraded.contains("came with it"), "{upgraded}");
+    is_told(
+        &["uninstall", "0"],
+        "\n  0  nothing needs any more: libfoo\n",
+    );
 }
 
 #[test]
