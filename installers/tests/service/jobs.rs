@@ -334,10 +334,7 @@ fn a_job_whose_record_is_there_although_accepting_it_failed_is_done_when_it_is_a
     std::fs::write(&record, accepted).unwrap();
     let again = perform(operation, Step::Install(stage));
     assert_eq!(machine.ask(&again), InstallerReply::Accepted);
-    wait_until("the end of the job", || {
-        let outcome = machine.ask(&InstallerRequest::Watch { operation });
-        matches!(outcome, InstallerReply::Job(JobStatus::Ended(_))).then_some(())
-    });
+    machine.outcome(operation);
     assert_eq!(machine.effects(), ["install first 1", "install acme 1"]);
 }
 

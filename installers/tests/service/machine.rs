@@ -414,7 +414,8 @@ impl Machine {
         self.outcome(operation_of(request))
     }
 
-    /// Waits for the end of a job.
+    /// Waits for the end of a job, on one connection: those of earlier questions fill the places of their user, until the
+    /// service has seen that they are closed.
     pub(crate) fn outcome(&self, operation: OperationId) -> Outcome {
         let client = self.wharfd();
         client.send(

@@ -5,11 +5,8 @@ use std::fs;
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, PackageVersion, StageId, Step,
-    installer::{
-        Dependency, Found, InstallerReply, InstallerRequest, JobStatus, Outcome, SealedPackage,
-    },
+    installer::{Dependency, Found, InstallerReply, InstallerRequest, Outcome, SealedPackage},
 };
-use wharf_tests::waiting::wait_until;
 
 use crate::machine::{Machine, perform, place_script, refused};
 
@@ -172,24 +169,14 @@ fn the_ledger_of_release_0_1_is_read() {
 #[test]
 fn jobs_of_release_0_1_are_told_and_done() {
     let machine = machine();
-    let status = |number| {
-        machine.ask(&InstallerRequest::Watch {
-            operation: operation(number),
-        })
-    };
     let outcome = Outcome {
         failure: Some(Failure::new(Cause::Script, "simulated: fail-install")),
         device: Some(acme("2.0-1")),
         attempts: 1,
         ..Outcome::default()
     };
-    assert_eq!(
-        status(6),
-        InstallerReply::Job(JobStatus::Ended(Box::new(outcome)))
-    );
-    wait_until("the last job", || {
-        matches!(status(10), InstallerReply::Job(JobStatus::Ended(_))).then_some(())
-    });
+    assert_eq!(machine.outcome(operation(6)), outcome);
+    machine.outcome(operation(10));
     assert_eq!(
         machine.effects(),
         ["activate acme", "deactivate acme", "remove acme"]
@@ -210,8 +197,5 @@ fn the_dependencies_of_a_recorded_job_are_told() {
         unused: vec![PackageName::new("libbar").unwrap()],
         ..Outcome::default()
     };
-    assert_eq!(
-        machine.ask(&InstallerRequest::Watch { operation }),
-        InstallerReply::Job(JobStatus::Ended(Box::new(outcome)))
-    );
+    assert_eq!(machine.outcome(operation), outcome);
 }
