@@ -158,8 +158,7 @@ impl Worker<'_> {
         fault::point("back.settled");
         job.before
             .iter()
-            .map(|before| self.is_as(before))
-            .collect::<Result<(), _>>()?;
+            .try_for_each(|before| self.is_as(before))?;
         self.devices(job)
     }
 
@@ -208,8 +207,8 @@ impl Worker<'_> {
             printed: &|program, text| log::printed(job.operation, program, text),
         };
         self.device
-            .install_held(&installations, &Dependencies::None, supervisor)
-            .map(drop)
+            .install_held(&installations, &Dependencies::None, supervisor)?;
+        Ok(())
     }
 
     fn repair_old(&self, job: &Job, old: &[Old]) {

@@ -199,7 +199,7 @@ impl Worker<'_> {
                 (supervisor.begin)(&Brought::default())?;
                 Ok(self.device.services.deactivate(name)?)
             }
-            Step::Back(name) => Err(nothing_kept(name)),
+            Step::Back(name) => Err(nothing_kept(name).into()),
         }
     }
 

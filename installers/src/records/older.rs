@@ -40,7 +40,7 @@ pub(super) enum Order {
         #[n(0)]
         stage: StageId,
         #[n(1)]
-        judged: Judged,
+        judged: Box<Judged>,
     },
     #[n(1)]
     Remove(#[n(0)] PackageName),
@@ -57,7 +57,7 @@ impl From<Order> for Step<Sealed> {
         match order {
             Order::Install { stage, judged } => Self::Install(Sealed {
                 stage,
-                judged,
+                judged: *judged,
                 member: None,
             }),
             Order::Remove(name) => Self::Uninstall(name),
