@@ -3,10 +3,8 @@
 use std::{
     cell::{Cell, RefCell},
     fs,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command},
-    thread,
+    process::Command,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -28,7 +26,7 @@ pub(crate) fn bench() -> Bench {
     bench_that_waits(Duration::from_secs(1), Duration::from_secs(60))
 }
 
-fn bench_that_waits(lock_wait: Duration, time_limit: Duration) -> Bench {
+pub(crate) fn bench_that_waits(lock_wait: Duration, time_limit: Duration) -> Bench {
     let root = match is_dnf5() {
         true => RpmRoot::dnf5(),
         false => RpmRoot::dnf4(),
@@ -43,7 +41,7 @@ fn rpm(bench: &Bench, arguments: &[&str]) -> Command {
     command
 }
 
-fn write(bench: &Bench, path: &str, text: &str) -> PathBuf {
+pub(crate) fn write(bench: &Bench, path: &str, text: &str) -> PathBuf {
     let path = bench.place.path().join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, text).unwrap();
@@ -59,15 +57,15 @@ fn cut_off(bench: &Bench, package: &str) {
     );
 }
 
-fn install(bench: &Bench, file: &PackageFile) -> Result<Change, Failure> {
+pub(crate) fn install(bench: &Bench, file: &PackageFile) -> Result<Change, Failure> {
     install_alone(bench.manager(), file, PLAIN, QUIET)
 }
 
-fn remove(bench: &Bench, package: &str) -> Result<Change, Failure> {
+pub(crate) fn remove(bench: &Bench, package: &str) -> Result<Change, Failure> {
     bench.manager().remove(&name(package), QUIET)
 }
 
-fn refused(done: Result<Change, Failure>, cause: Cause, words: &str) -> Failure {
+pub(crate) fn refused(done: Result<Change, Failure>, cause: Cause, words: &str) -> Failure {
     let failure = done.unwrap_err();
     assert_eq!(failure.cause, cause, "{failure}");
     assert!(failure.detail.as_str().contains(words), "{failure}");
@@ -604,54 +602,6 @@ fn work_that_no_job_continues_is_repaired_by_any_installation() {
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
 }
 
-/// An rpm that holds its lock until the gate is opened.
-fn another_rpm(bench: &Bench) -> (Child, PathBuf) {
-    let gate = bench.place.path().join("gate");
-    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let deb = Deb::new("slow", "1").script(Script::Preinst, "touch /begun; read line </gate");
-    bench.file(&deb, "slow", "1");
-    let child = rpm(bench, &["-U", "/tmp/slow-1"]).spawn().unwrap();
-    let begun = bench.place.path().join("begun");
-    wait_until("the other rpm", || begun.exists().then_some(()));
-    (child, gate)
-}
-
-/// Whether this process has the file open.
-fn is_open(path: &Path) -> bool {
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().flatten();
-    let mut open = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
-    open.any(|open| open == path)
-}
-
-#[test]
-fn a_lock_that_another_holds_is_told_and_waited_for() {
-    let bench = bench_that_waits(Duration::from_millis(200), Duration::from_secs(60));
-    let (mut other, gate) = another_rpm(&bench);
-    let file = bench.plain("acme", "1");
-    refused(
-        install(&bench, &file),
-        Cause::Locked,
-        "(rpm -U /tmp/slow-1)",
-    );
-    assert_eq!(bench.found("acme"), None);
-    fs::write(gate, "go\n").unwrap();
-    assert!(other.wait().unwrap().success());
-
-    let bench = bench_that_waits(Duration::from_secs(60), Duration::from_secs(60));
-    let (mut other, gate) = another_rpm(&bench);
-    let file = bench.plain("acme", "1");
-    let lock = bench.place.path().join("var/lib/rpm/.rpm.lock");
-    let installed = thread::scope(|scope| {
-        let ours = scope.spawn(|| install(&bench, &file));
-        wait_until("a look at the lock", || is_open(&lock).then_some(()));
-        fs::write(gate, "go\n").unwrap();
-        ours.join().unwrap()
-    });
-    assert_eq!(installed, Ok(Change::Changed));
-    assert!(other.wait().unwrap().success());
-    assert_eq!(bench.version("slow").as_deref(), Some("1"));
-}
-
 #[test]
 fn nobody_else_changes_packages_between_plan_and_end() {
     let bench = bench();
@@ -735,33 +685,6 @@ fn the_end_of_a_session_does_not_stop_the_tool() {
     );
     assert_eq!(bench.version("acme").as_deref(), Some("2"));
     assert_eq!(bench.manager().audit().unwrap(), [""; 0]);
-}
-
-#[test]
-fn dnfs_own_lock_holds_only_if_a_dnf_has_it() {
-    if is_dnf5() {
-        return; // it has no such file
-    }
-    let bench = bench();
-    let proc = bench.place.path().join("proc");
-    let flags = nix::mount::MsFlags::empty();
-    nix::mount::mount(Some("proc"), &proc, Some("proc"), flags, None::<&str>).unwrap();
-    for (content, version) in [("1", "1"), ("\0\0\0\0", "2")] {
-        write(&bench, "var/lib/dnf/rpmdb_lock.pid", content);
-        let file = bench.plain("acme", version);
-        assert_eq!(install(&bench, &file), Ok(Change::Changed), "{content:?}");
-    }
-    let mut dnf = Command::new("sleep")
-        .arg0("dnf")
-        .arg("1000")
-        .spawn()
-        .unwrap();
-    write(&bench, "var/lib/dnf/rpmdb_lock.pid", &dnf.id().to_string());
-    refused(remove(&bench, "acme"), Cause::Locked, &dnf.id().to_string());
-    dnf.kill().unwrap();
-    dnf.wait().unwrap();
-    assert_eq!(remove(&bench, "acme"), Ok(Change::Changed));
-    nix::mount::umount(&proc).unwrap();
 }
 
 #[test]

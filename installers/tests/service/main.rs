@@ -22,6 +22,7 @@ mod dnf;
 mod dnf_disks;
 mod dnf_jobs;
 mod dnf_kills;
+mod dnf_locks;
 mod dnf_sources;
 mod hostile_clients;
 mod job_socket;

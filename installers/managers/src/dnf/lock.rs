@@ -22,10 +22,12 @@ use wharf_root::Root;
 use super::programs::not_started;
 use crate::{Lock, posix_lock};
 
-/// Starts a program that holds the lock, once the lock is free, if it is still wanted then. The signals that end a session are
-/// blocked: dnf 5 would stop in the middle of its work.
+/// Starts a program that holds the lock, once the lock is free, if it is still wanted then. dnf 4 takes its own lock first, and
+/// would fail if rpm's lock were taken in between. The signals that end a session are blocked: dnf 5 would stop in the middle of
+/// its work.
 pub(super) fn spawn_locked(
     command: &mut Command,
+    root: &Root,
     path: &Path,
     wait: Duration,
     is_wanted: &dyn Fn() -> bool,
@@ -38,8 +40,21 @@ pub(super) fn spawn_locked(
     })?;
     let file = Arc::new(file);
     posix_lock::take_in_child(command, Arc::clone(&file), block_signals);
-    let spawn = |_: &OwnedFd| command.spawn();
-    posix_lock::obtain(path, wait, is_wanted, &failed, || Ok(&*file), spawn)
+    let spawn = |_: &OwnedFd| match of_dnf4(root).holder {
+        Some(_) => Err(io::ErrorKind::WouldBlock.into()),
+        None => command.spawn(),
+    };
+    let spawned = posix_lock::obtain(path, wait, is_wanted, &failed, || Ok(&*file), spawn);
+    spawned.map_err(|failure| match of_dnf4(root) {
+        Lock {
+            path,
+            holder: Some(holder),
+        } if failure.cause == Cause::Locked => {
+            let detail = format!("{} is locked by {holder}", path.display());
+            Failure::new(Cause::Locked, detail)
+        }
+        _ => failure,
+    })
 }
 
 /// A process loses a POSIX lock when it closes any descriptor of the file. This one is the only one, and a shell does not use

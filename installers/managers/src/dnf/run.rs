@@ -100,7 +100,7 @@ impl Runner<'_> {
             .stdout(printed.writer().map_err(failed)?)
             .stderr(asked);
         let (wait, is_wanted) = (self.times.lock_wait, supervisor.is_wanted);
-        let mut child = spawn_locked(&mut command, self.lock, wait, is_wanted)?;
+        let mut child = spawn_locked(&mut command, self.root, self.lock, wait, is_wanted)?;
         drop(command); // it has the socket of the program
         fault::point("dnf.started");
         let said = |file: &Printed| file.tail().unwrap_or_default();
