@@ -27,6 +27,7 @@ pub struct RpmPackage {
     files: Vec<(String, Vec<u8>, &'static str)>,
     links: Vec<(String, String)>,
     folders: Vec<String>,
+    triggers: Vec<(String, String)>,
 }
 
 /// A script of a package (rpm-spec(7)).
@@ -80,6 +81,7 @@ impl RpmPackage {
             files: vec![(format!("/usr/share/{name}/version"), content, "")],
             links: Vec::new(),
             folders: Vec::new(),
+            triggers: Vec::new(),
         }
     }
 
@@ -98,6 +100,12 @@ impl RpmPackage {
     /// With a script of `/bin/sh` that ends at the first command that fails.
     pub fn script(mut self, script: Scriptlet, commands: &str) -> Self {
         self.scripts.push((script, commands.to_owned()));
+        self
+    }
+
+    /// With a trigger: the line that begins its section, and its commands.
+    pub fn trigger(mut self, line: &str, commands: &str) -> Self {
+        self.triggers.push((line.to_owned(), commands.to_owned()));
         self
     }
 
@@ -215,6 +223,9 @@ impl RpmPackage {
             // In a spec, a percent sign begins a macro.
             let commands = commands.replace('%', "%%");
             let _ = writeln!(spec, "{}\nset -e\n{commands}", script.section());
+        }
+        for (line, commands) in &self.triggers {
+            let _ = writeln!(spec, "{line}\n{commands}");
         }
         spec += "%files\n%defattr(-,root,root,-)\n";
         for (path, _, attributes) in &self.files {

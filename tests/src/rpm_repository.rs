@@ -10,7 +10,7 @@ use crate::{
     command::output_of,
     keys::{GnupgKeys, Signer},
     rpm_package::RpmPackage,
-    rpm_root::RpmRoot,
+    rpm_root::inside,
 };
 
 /// The folder of the packages, below the root.
@@ -25,18 +25,18 @@ pub struct RpmRepository {
 
 impl RpmRepository {
     /// An empty repository in this root. rpm has its key, and dnf its lists.
-    pub fn new(root: &RpmRoot) -> Self {
+    pub fn new(root: &Path) -> Self {
         let repository = Self {
-            root: root.path(),
+            root: root.to_owned(),
             keys: GnupgKeys::new(),
         };
         fs::create_dir_all(repository.folder()).expect("a folder of packages");
         let key = "/etc/pki/rpm-gpg/repository.asc";
         repository.write(key, repository.keys.certificate(Signer::VendorRsa));
-        output_of(root.command("rpmkeys").args(["--import", key]));
+        output_of(inside(root, "rpmkeys").args(["--import", key]));
         repository.is_at(&format!("file:///{FOLDER}"));
         repository.publish();
-        repository.fetch(root);
+        repository.fetch();
         repository
     }
 
@@ -88,10 +88,10 @@ impl RpmRepository {
     }
 
     /// Fetches the lists into the root, as an administrator does.
-    pub fn fetch(&self, root: &RpmRoot) {
+    pub fn fetch(&self) {
         let is_dnf5 = self.root.join("usr/bin/dnf5").exists();
         let dnf = if is_dnf5 { "dnf5" } else { "dnf" };
-        output_of(root.command(dnf).args(["-y", "--refresh", "makecache"]));
+        output_of(inside(&self.root, dnf).args(["-y", "--refresh", "makecache"]));
     }
 
     fn write(&self, path: &str, content: impl AsRef<[u8]>) {

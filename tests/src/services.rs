@@ -3,6 +3,7 @@
 use crate::{
     container::Container,
     package::{Package, Script},
+    rpm_package::RpmPackage,
 };
 
 /// Name endings of the running units of [`services`]: those that it enables, and one that another unit starts.
@@ -20,6 +21,8 @@ pub enum By {
     Hand,
     /// The macros of rpm packages, as they expand up to EL 8.
     Macros,
+    /// The same macros as they expand on Fedora: they call a program of systemd, if it is there ([`update_helper`]).
+    Helper,
 }
 
 /// A package with a unit of each kind. The command line of its services contains the version.
@@ -64,6 +67,7 @@ pub fn services(package: &str, version: &str, by: By) -> Package {
         By::Debhelper => with_link.debhelper(),
         By::Hand => with_link.script(Script::Postinst, &enable_and_start(package)),
         By::Macros => with_macros(with_link, package),
+        By::Helper => with_helper(with_link, package),
     }
 }
 
@@ -79,12 +83,55 @@ fn with_macros(package: Package, name: &str) -> Package {
         .script(Script::Postrm, &on("-ge 1", "try-restart"))
 }
 
+/// The same macros of systemd 249 and later.
+fn with_helper(package: Package, name: &str) -> Package {
+    let units = format!("{name}.service {name}.timer {name}.socket");
+    let on = |numbers: &str, verb: &str| {
+        format!(
+            "if [ $1 {numbers} ] && [ -x \"{HELPER}\" ]; then\n    {HELPER} {verb} {units} || :\nfi"
+        )
+    };
+    package
+        .script(Script::Postinst, &on("-eq 1", "install-system-units"))
+        .script(Script::Prerm, &on("-eq 0", "remove-system-units"))
+        .script(Script::Postrm, &on("-ge 1", "mark-restart-system-units"))
+}
+
+/// The program that Fedora's macros call.
+const HELPER: &str = "/usr/lib/systemd/systemd-update-helper";
+
+/// A package with that program, and with the triggers that Fedora's systemd has for the units of all packages: Debian's systemd
+/// has neither.
+pub fn update_helper() -> RpmPackage {
+    let program = "#!/bin/sh\nverb=$1\nshift\ncase $verb in\n\
+        install-system-units) systemctl --no-reload preset \"$@\" ;;\n\
+        remove-system-units) systemctl --no-reload disable --now \"$@\" ;;\n\
+        mark-restart-system-units) for unit; do systemctl set-property \"$unit\" Markers=+needs-restart; done ;;\n\
+        system-reload) systemctl daemon-reload ;;\n\
+        system-restart) systemctl reload-or-restart --marked ;;\n\
+        *) exit 3 ;;\nesac\n";
+    let trigger = |package: RpmPackage, (on, priority, verb): (&str, u32, &str)| {
+        let folders = format!("{UNITS}/ /usr{UNITS}/ /etc/systemd/system/");
+        let line = format!("%transfiletrigger{on} -P {priority} -- {folders}");
+        package.trigger(&line, &format!("{HELPER} {verb} || :"))
+    };
+    let package = RpmPackage::new("systemd-triggers", "252")
+        .file("/usr/bin/systemd-update-helper", program)
+        .link(HELPER, "/usr/bin/systemd-update-helper");
+    [
+        ("in", 1_000_900, "system-reload"),
+        ("postun", 1_000_100, "system-reload"),
+        ("postun", 10_000, "system-restart"),
+    ]
+    .into_iter()
+    .fold(package, trigger)
+}
+
 /// A postinst that enables and starts the units of [`services`].
 fn enable_and_start(package: &str) -> String {
     format!(
         "systemctl daemon-reload\n\
-         for unit in {package}.service {package}.timer {package}.socket; do\n\
-         systemctl enable --quiet $unit; systemctl start $unit; done"
+         systemctl enable --quiet --now {package}.service {package}.timer {package}.socket"
     )
 }
 

@@ -8,7 +8,9 @@ use wharf_frames::{
     installer::{InstallerReply, InstallerRequest, Outcome, StageEntry},
 };
 use wharf_tests::{
-    services::{self, By, KINDS, UNITS, services},
+    repository::Repository,
+    rpm_repository::RpmRepository,
+    services::{self, By, KINDS, UNITS, services, update_helper},
     waiting::wait_until,
 };
 
@@ -77,7 +79,12 @@ pub(crate) fn succeeded(outcome: &Outcome, active: bool) {
 fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot() {
     let mut machine = Machine::booted();
     machine.policy("allow-purge = [\"other\", \"lamp\"]\n");
-    runs_only_while_it_is_active(&mut machine, By::Debhelper);
+    let repository = Repository::new(&machine.root());
+    repository.offer(&broker());
+    repository.fetch();
+    the_services_of_a_dependency_start(&mut machine, By::Debhelper);
+    runs_only_while_it_is_active(&mut machine, [By::Debhelper; 2]);
+    the_services_of_a_dependency_are_left_alone(&mut machine);
     a_purged_package_starts_only_what_its_next_installation_enables(&mut machine);
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.unfinished(), "");
@@ -87,7 +94,15 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
 fn services_of_an_rpm_run_between_activate_and_deactivate_and_at_no_other_boot() {
     let mut machine = Machine::booted_with_dnf();
     machine.policy("allow-purge = [\"other\"]\n");
-    runs_only_while_it_is_active(&mut machine, By::Macros);
+    let helper = update_helper().build(&machine.root().join("root"));
+    let helper = helper.file_name().unwrap().to_string_lossy();
+    machine.container().sh(&format!("rpm -U /root/{helper}"));
+    let repository = RpmRepository::new(&machine.root());
+    repository.offer(&broker().as_rpm());
+    repository.fetch();
+    the_services_of_a_dependency_start(&mut machine, By::Helper);
+    runs_only_while_it_is_active(&mut machine, [By::Helper, By::Macros]);
+    the_services_of_a_dependency_are_left_alone(&mut machine);
     an_upgrade_whose_last_script_fails_leaves_it_down(&mut machine);
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.unfinished(), "");
@@ -99,15 +114,52 @@ fn services_of_an_ipk_run_between_activate_and_deactivate_and_at_no_other_boot()
         return;
     };
     machine.policy("allow-purge = [\"other\"]\n");
-    runs_only_while_it_is_active(&mut machine, By::Hand);
+    runs_only_while_it_is_active(&mut machine, [By::Hand; 2]);
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.unfinished(), "");
 }
 
-/// The story of two packages: one is enabled and started by the usual scripts of its format, the other by hand.
-fn runs_only_while_it_is_active(machine: &mut Machine, usual: By) {
-    let packages = [("acme", usual), ("other", By::Hand)];
-    for (package, by) in packages {
+/// A package that starts its services itself.
+fn broker() -> Deb {
+    services("broker", "1", By::Hand)
+}
+
+/// A dependency is another package, of which wharfd holds nothing.
+fn the_services_of_a_dependency_start(machine: &mut Machine, by: By) {
+    let needy = services("needy", "1", by).depends("broker");
+    let outcome = machine.install(&needy);
+    succeeded(&outcome, false);
+    let came = outcome.dependencies.first().expect("a dependency");
+    assert_eq!(came.name.as_str(), "broker");
+    let started = [".service", ".socket", ".timer"];
+    assert_eq!(machine.running("broker"), started, "by its own scripts");
+    assert_eq!(machine.running("needy"), [""; 0], "it is INACTIVE");
+    let journal = "journalctl --sync; journalctl WHARF_PACKAGE=needy --output cat";
+    let journal = machine.container().sh(journal);
+    let told = format!("came from sources of the device: {came}");
+    assert_eq!(journal.matches(&told).count(), 1, "{journal}");
+}
+
+/// The device has booted since then.
+fn the_services_of_a_dependency_are_left_alone(machine: &mut Machine) {
+    assert_eq!(machine.running("broker"), KINDS, "after a boot");
+    assert_eq!(machine.running("needy"), [""; 0], "after a boot");
+    succeeded(&machine.activate("needy"), true);
+    succeeded(&machine.deactivate("needy"), false);
+    assert_eq!(machine.running("broker"), KINDS, "needy is deactivated");
+    let removed = machine.remove("needy");
+    assert_eq!(
+        (removed.failure, &removed.unused),
+        (None, &vec![name("broker")])
+    );
+    assert_eq!(machine.running("broker"), KINDS, "needy is removed");
+}
+
+/// The story of two packages: one is enabled and started by usual scripts of its format, in its first version and in later
+/// ones, the other by hand.
+fn runs_only_while_it_is_active(machine: &mut Machine, usual: [By; 2]) {
+    let packages = [("acme", usual), ("other", [By::Hand; 2])];
+    for (package, [by, _]) in packages {
         succeeded(&machine.install(&services(package, "1", by)), false);
         assert_eq!(machine.running(package), [""; 0], "{package} is installed");
     }
@@ -127,9 +179,9 @@ fn runs_only_while_it_is_active(machine: &mut Machine, usual: By) {
         succeeded(&machine.deactivate(package), false);
         assert_eq!(machine.running(package), [""; 0], "{package} deactivated");
     }
-    a_power_cut_after_enable_leaves_it_down(machine, "third", usual);
+    a_power_cut_after_enable_leaves_it_down(machine, "third", usual[0]);
     a_power_cut_after_enable_leaves_it_down(machine, "fourth", By::Hand);
-    for (package, by) in packages {
+    for (package, [_, by]) in packages {
         assert_eq!(machine.running(package), [""; 0], "{package} after a boot");
         succeeded(&machine.activate(package), true);
         an_upgrade_that_fails_leaves_it_running(machine, package, by);

@@ -288,10 +288,10 @@ impl Bench {
             }
             Place::Rpm(root) => {
                 let mut repository = self.rpm_repository.lock().unwrap();
-                let repository = repository.get_or_insert_with(|| RpmRepository::new(root));
+                let repository = repository.get_or_insert_with(|| RpmRepository::new(&root.path()));
                 repository.offer(&deb.as_rpm());
                 if fetches {
-                    repository.fetch(root);
+                    repository.fetch();
                 }
             }
             _ => panic!("there are no sources"),

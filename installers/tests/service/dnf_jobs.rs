@@ -17,7 +17,7 @@ use crate::{
 #[test]
 fn a_cancel_ends_a_download_of_dependencies_from_a_repository() {
     let machine = Machine::dnf().started();
-    let repository = RpmRepository::new(machine.place.rpm());
+    let repository = RpmRepository::new(&machine.root());
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     silent.set_nonblocking(true).unwrap();
     repository.is_at(&format!("http://{}", silent.local_addr().unwrap()));

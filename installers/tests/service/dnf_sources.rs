@@ -27,7 +27,7 @@ struct Sources {
 impl Sources {
     fn new() -> Self {
         let bench = bench();
-        let repository = RpmRepository::new(bench.place.rpm());
+        let repository = RpmRepository::new(&bench.place.path());
         let deb = Deb::new("acme", "1").depends("libfoo");
         let file = bench.file(&deb, "acme", "1");
         Self {
@@ -43,7 +43,7 @@ impl Sources {
 
     fn offer(&self, deb: &Deb, signer: Option<Signer>) {
         self.repository.offer_signed(&deb.as_rpm(), signer);
-        self.repository.fetch(self.bench.place.rpm());
+        self.repository.fetch();
     }
 
     fn install(&self) -> Result<Change, Failure> {
