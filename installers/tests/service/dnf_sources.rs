@@ -3,12 +3,23 @@
 use std::{
     cell::{Cell, RefCell},
     fs,
+    io::{Read, Write},
+    net::TcpListener,
+    path::PathBuf,
+    process::Command,
+    thread,
 };
 
 use wharf_frames::{Cause, Failure};
 use wharf_managers::{Dependencies, Install, Supervisor};
-use wharf_root::Change;
-use wharf_tests::{keys::Signer, rpm_repository::RpmRepository};
+use wharf_root::{Change, limits};
+use wharf_tests::{
+    command::output_of,
+    keys::Signer,
+    origin::{Fault, Origin},
+    package::incompressible,
+    rpm_repository::RpmRepository,
+};
 
 use crate::{
     contract::{Bench, PLAIN, QUIET},
@@ -109,6 +120,111 @@ fn a_repository_that_is_away_is_told_with_what_it_has() {
     let words = ["nothing provides libfoo", "tests has libfoo", "ownload"];
     sources.is_refused(Cause::Dependency, &words);
     fs::rename(&away, &folder).unwrap();
+    assert_eq!(sources.install(), Ok(Change::Changed));
+    sources.nothing_is_left();
+}
+
+/// Mounts a file system of its own for downloads, with this room beside its reserve.
+fn with_room(sources: &Sources, mebibytes: u64) -> PathBuf {
+    let downloads = "var/lib/wharf-installer/rpm-dependencies";
+    let downloads = sources.bench.place.path().join(downloads);
+    fs::create_dir_all(&downloads).unwrap();
+    let size = mebibytes + (limits::RESERVE_BYTES.start() >> 20);
+    let options = format!("size={size}m,mode=700");
+    let mut mount = Command::new("mount");
+    output_of(
+        mount
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(&downloads),
+    );
+    downloads
+}
+
+/// libfoo has this many bytes that no compression reduces.
+fn library(bytes: usize) -> Deb {
+    Deb::new("libfoo", "1").file("/usr/share/libfoo/file", incompressible(bytes))
+}
+
+const LIBRARY: &str = "/libfoo-1-1.noarch.rpm";
+
+/// Serves the repository as it is now.
+fn served(sources: &Sources) -> Origin {
+    let origin = Origin::http();
+    let folder = sources.repository.folder();
+    for below in ["", "/repodata"] {
+        for entry in fs::read_dir(format!("{}{below}", folder.display())).unwrap() {
+            let path = entry.unwrap().path();
+            if let Ok(content) = fs::read(&path) {
+                let name = path.file_name().unwrap().to_string_lossy();
+                origin.serve(&format!("{below}/{name}"), content);
+            }
+        }
+    }
+    sources.repository.is_at(&origin.uri(""));
+    sources.repository.fetch();
+    origin
+}
+
+#[test]
+fn dependencies_come_only_if_the_disk_has_room_for_them_beside_its_reserve() {
+    let sources = Sources::new();
+    let downloads = with_room(&sources, 1);
+    sources.offer(&library(3 << 20), Some(Signer::VendorRsa));
+    sources.is_refused(Cause::DiskFull, &["bytes"]);
+    // The disk fills up in the middle of a download.
+    sources.offer(&library(300 << 10), Some(Signer::VendorRsa));
+    let origin = served(&sources);
+    origin.fault(LIBRARY, Fault::StallAfter(1000));
+    let filler = downloads.join("filler");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            origin.wait_for_stall();
+            let filled = fs::write(&filler, vec![1; 80 << 20]);
+            filled.unwrap_err();
+            origin.release();
+        });
+        let failure = sources.install().unwrap_err();
+        assert_eq!(failure.cause, Cause::DiskFull, "{failure}");
+    });
+    fs::remove_file(filler).unwrap();
+    sources.nothing_is_left();
+    assert_eq!(sources.install(), Ok(Change::Changed));
+    sources.nothing_is_left();
+    output_of(Command::new("umount").arg(downloads));
+}
+
+/// A server that does not say how much it sends, and does not end after this many bytes.
+fn sends(bytes: usize) -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let accepts = listener.try_clone().unwrap();
+    thread::spawn(move || {
+        for mut connection in accepts.incoming().flatten() {
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            let _ = connection.write_all(&vec![1; bytes]);
+            let _ = connection.read_to_end(&mut Vec::new());
+        }
+    });
+    listener
+}
+
+#[test]
+fn a_dependency_that_is_larger_than_its_repository_says_does_not_come() {
+    let sources = Sources::new();
+    sources.offer(&library(1000), Some(Signer::VendorRsa));
+    let built = sources.repository.folder().join(&LIBRARY[1..]);
+    let small = fs::read(&built).unwrap();
+    let large = [small.clone(), incompressible(5 << 20)].concat();
+    fs::write(&built, &large).unwrap();
+    sources.is_refused(Cause::Dependency, &["libfoo"]);
+    let origin = served(&sources);
+    sources.is_refused(Cause::Dependency, &["libfoo"]);
+    let sender = sends(2 << 20);
+    let uri = format!("http://{}/", sender.local_addr().unwrap());
+    origin.fault(LIBRARY, Fault::Redirect(uri));
+    let downloads = with_room(&sources, 1);
+    sources.is_refused(Cause::DiskFull, &["have sent", "bytes"]);
+    output_of(Command::new("umount").arg(downloads));
+    origin.serve(LIBRARY, small);
     assert_eq!(sources.install(), Ok(Change::Changed));
     sources.nothing_is_left();
 }

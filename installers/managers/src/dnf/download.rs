@@ -61,6 +61,13 @@ impl Downloads {
         })
     }
 
+    /// The bytes that have come so far.
+    pub(super) fn bytes(&self) -> u64 {
+        let files = entries(self.outside.join("packages"));
+        let sizes = files.filter_map(|file| Some(fs::metadata(file).ok()?.len()));
+        sizes.sum()
+    }
+
     /// Makes the folder itself, for dnf 4.
     pub(super) fn made(&self) -> Result<(), Failure> {
         fs::create_dir(&self.outside).map_err(|error| not_started("dnf", &error))
@@ -127,13 +134,14 @@ fn kept(root: &Root) -> PathBuf {
 
 /// The file of this package from an interrupted installation.
 pub(super) fn left(root: &Root, rpm: &Rpm, name: &PackageName) -> Option<PathBuf> {
-    let entries = |folder: PathBuf| {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path())
-    };
     let runs = entries(kept(root));
     let mut files = runs.flat_map(|run| entries(run.join("stored/packages")));
     files.find(|file| matches!(rpm.in_file(name, file), Ok(Some(_))))
+}
+
+fn entries(folder: PathBuf) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path())
 }
 
 /// Deletes what ended processes left.

@@ -263,13 +263,16 @@ impl Dnf {
             }
             Tool::Five(_) => Dnf5::download(&downloads.inside, coming, refresh),
         };
-        let watch = |printed: &str| match announced_bytes(printed) {
-            Some(bytes) if bytes > room => {
-                let detail =
-                    format!("the dependencies have {bytes} bytes, and there is room for {room}");
-                Err(Failure::new(Cause::DiskFull, detail))
-            }
-            _ => Ok(()),
+        // A server may send more than the lists of its repository say.
+        let watch = |printed: &str| {
+            let (announced, sent) = (announced_bytes(printed), downloads.bytes());
+            let what = match announced {
+                Some(bytes) if bytes > room => format!("the dependencies have {bytes} bytes"),
+                _ if sent > room => format!("the repositories have sent {sent} bytes"),
+                _ => return Ok(()),
+            };
+            let detail = format!("{what}, and there is room for {room}");
+            Err(Failure::new(Cause::DiskFull, detail))
         };
         let done = self
             .runner()

@@ -140,8 +140,8 @@ impl Runner<'_> {
         })
     }
 
-    /// Runs a program that changes no package, without rpm's lock, within the limit of a job. `watch` ends it early, and so
-    /// does a run that is not wanted any more.
+    /// Runs a program that changes no package, without rpm's lock, within the limit of a job. `watch` is asked after each output
+    /// and once a second, and ends it early. So does a run that is not wanted any more.
     pub(super) fn download(
         &self,
         words: &[OsString],
@@ -168,10 +168,11 @@ impl Runner<'_> {
             session::end_waiting(pid, &only_scripts);
             refused.borrow_mut().get_or_insert(why);
         };
-        let changed = || {
-            if let Err(why) = watch(&printed.tail().unwrap_or_default()) {
-                end(why);
-            }
+        let watched = || {
+            let why = watch(&printed.tail().unwrap_or_default()).err();
+            let is_ended = why.is_some();
+            why.into_iter().for_each(&end);
+            is_ended
         };
         let limit = self.times.limit;
         let look = |_| {
@@ -179,7 +180,10 @@ impl Runner<'_> {
             if is_needless {
                 end(not_wanted());
             }
-            !is_needless
+            !is_needless && !watched()
+        };
+        let changed = || {
+            watched();
         };
         let overdue = |_| end(too_slow(&name, limit));
         let code = process::wait_and_look(&mut child, &growth, limit, look, changed, overdue)
