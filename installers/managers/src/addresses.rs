@@ -1,26 +1,23 @@
-//! Addresses in the output of programs. Repositories may need a password or a token.
+//! Addresses of sources in the output of programs. A source may need a password or a token.
+
+use wharf_root::addresses;
 
 /// The text with the scheme and the host of each URL, `http://a.example/…`: the rest may have a token or a signature, as
-/// in the target of a redirect. The part before `@` is a user with a password, and an unescaped one may contain `/`.
+/// in the target of a redirect. The part before `@` is a user with a password, and an unescaped one may contain `/`. It is for
+/// programs that speak with sources; the output of others loses users and passwords alone ([`wharf_root::process::Printed`]).
 pub(crate) fn without_paths(text: &str) -> String {
-    const HOST: &str = "://";
-    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some((before, after)) = rest.split_once(HOST) {
-        shown.push_str(before);
-        shown.push_str(HOST);
-        let ends = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '<' | '>');
-        let (url, following) = after.split_at(after.find(ends).unwrap_or(after.len()));
+    addresses::shown(text, |url| {
         let (host, path) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
-        if !path.contains('@') {
-            shown.push_str(host.rsplit('@').next().unwrap_or_default());
-        }
-        shown.push_str(match path {
+        let host = match path.contains('@') {
+            true => "",
+            false => host.rsplit('@').next().unwrap_or_default(),
+        };
+        let path = match path {
             "" | "/" => path,
             _ => "/…",
-        });
-        rest = following;
-    }
-    shown + rest
+        };
+        [host, path].concat()
+    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use nix::{
     },
 };
 
-use crate::{Root, durable, limits};
+use crate::{Root, addresses, durable, limits};
 
 /// The interval for a child that cannot be watched.
 const STEP: Duration = Duration::from_millis(200);
@@ -74,24 +74,14 @@ pub fn ask<S: AsRef<OsStr>>(
     program(root, name).args(arguments).output()
 }
 
-/// The text without users and passwords of URIs: `http://…@host/`.
+/// The text without users and passwords of URIs: `http://…@host/`. Paths stay: a maintainer script may print a link for a person
+/// to follow.
 fn without_users(text: &str) -> String {
-    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some((before, after)) = rest.split_once(HOST) {
-        shown += before;
-        shown += HOST;
-        let ends = |letter: char| letter.is_whitespace() || matches!(letter, '"' | '<' | '>');
-        let word = after.split(ends).next().unwrap_or_default();
-        // A password that is not escaped may contain characters that end a host.
-        rest = match word.rfind('@') {
-            Some(at) => {
-                shown += "…";
-                after.split_at(at).1
-            }
-            None => after,
-        };
-    }
-    shown + rest
+    // A password that is not escaped may contain characters that end a host.
+    addresses::shown(text, |uri| match uri.rfind('@') {
+        Some(at) => format!("…{}", uri.split_at(at).1),
+        None => uri.to_owned(),
+    })
 }
 
 /// The output file of a program. Only its end is kept.
