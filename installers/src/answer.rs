@@ -20,6 +20,7 @@ use crate::{
     records::Job,
     seal,
     staging::Staging,
+    verdict::Sealed,
 };
 
 /// The parts that answers need.
@@ -128,16 +129,22 @@ impl Responder {
         operation: OperationId,
         transaction: &Transaction,
     ) -> Result<InstallerReply, NotDone> {
-        let [step] = transaction.steps.as_slice() else {
-            let why = format!(
-                "a transaction of {} steps: a job here has exactly one",
-                transaction.steps.len()
-            );
-            return Err(NotDone::refused(Cause::Policy, why));
-        };
         if self.is_known(operation)? {
             return Ok(InstallerReply::Accepted);
         }
+        let step = match transaction.steps.as_slice() {
+            [step] => step,
+            [Step::Install(stage), Step::Activate(package)] => {
+                return self.upgrade(operation, *stage, package);
+            }
+            steps => {
+                let why = format!(
+                    "a transaction of {} steps: no job here has them",
+                    steps.len()
+                );
+                return Err(NotDone::refused(Cause::Policy, why));
+            }
+        };
         let step = match step {
             Step::Install(stage) => return self.install(operation, *stage),
             Step::Uninstall(package) => {
@@ -168,13 +175,45 @@ impl Responder {
     }
 
     fn install(&self, operation: OperationId, stage: StageId) -> Result<InstallerReply, NotDone> {
+        self.accept_install(operation, stage, |_| Ok(None))
+    }
+
+    /// An Install with the Activate of the same package: it is confirmed or sent back as a whole.
+    fn upgrade(
+        &self,
+        operation: OperationId,
+        stage: StageId,
+        package: &PackageName,
+    ) -> Result<InstallerReply, NotDone> {
+        self.accept_install(operation, stage, |file| {
+            match file.judged.package.name == *package {
+                true => Ok(Some(Step::Activate(package.clone()))),
+                false => {
+                    let why = format!(
+                        "the file has {}, and {package} is to be activated: no job here does both",
+                        file.judged.package.name
+                    );
+                    Err(NotDone::refused(Cause::Policy, why))
+                }
+            }
+        })
+    }
+
+    fn accept_install(
+        &self,
+        operation: OperationId,
+        stage: StageId,
+        then: impl FnOnce(&Sealed) -> Result<Option<Step<Sealed>>, NotDone>,
+    ) -> Result<InstallerReply, NotDone> {
         // Kept until the job is recorded: from then on the record keeps the file.
         let kept = self.staging.sealed(stage)?;
         // Policy may have changed since the file was sealed.
         let policy = policy_now(&self.root)?;
         may_install(&kept.file.judged, &policy, self.witnesses())?;
-        let step = Step::Install(kept.file.clone());
-        self.queue.accept(operation, vec![step])?;
+        let then = then(&kept.file)?;
+        let install = Step::Install(kept.file.clone());
+        let steps = [install].into_iter().chain(then).collect();
+        self.queue.accept(operation, steps)?;
         Ok(InstallerReply::Accepted)
     }
 

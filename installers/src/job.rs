@@ -7,6 +7,7 @@ pub(crate) mod step;
 
 use std::{cell::RefCell, collections::BTreeSet, fs, io, path::PathBuf};
 
+use minicbor::bytes::ByteVec;
 use nix::fcntl::FlockArg;
 use wharf_fault as fault;
 use wharf_frames::{
@@ -248,7 +249,9 @@ impl<'a> Worker<'a> {
     fn apply(&self, job: &mut Job, permits: &[Step<Permit>]) -> Result<(), Stop> {
         let job = RefCell::new(job);
         let is_install = |step: &Step<Permit>| step.file().is_some();
-        for run in permits.chunk_by(|left, right| is_install(left) && is_install(right)) {
+        let several = self.manager().takes_several();
+        for run in permits.chunk_by(|left, right| several && is_install(left) && is_install(right))
+        {
             self.apply_run(&job, run)?;
         }
         Ok(())
@@ -276,8 +279,8 @@ impl<'a> Worker<'a> {
     /// unfinished work cannot be cancelled.
     fn begin_attempt(&self, job: &mut Job, attempt: JobAttempt) -> Result<(), Stop> {
         if job.attempts.is_empty() {
-            let before = |name| self.before(name);
-            job.before = job.packages().map(before).collect::<Result<_, _>>()?;
+            job.before = self.all_before(job)?;
+            leave_activation_out(job);
             if job.removes() {
                 let unused = self.unused(job);
                 job.unused_before = unused.map(|unused| unused.into_iter().collect());
@@ -330,6 +333,23 @@ impl<'a> Worker<'a> {
         Ok(brought)
     }
 
+    /// Each package of the job, once.
+    fn all_before(&self, job: &Job) -> Result<Vec<Before>, Failure> {
+        let mut all: Vec<Before> = Vec::new();
+        for name in job.packages() {
+            if all.iter().any(|before| before.package == *name) {
+                continue;
+            }
+            let mut before = self.before(name)?;
+            if job.steps.len() > 1 && before.found.is_some() {
+                let units = self.device.services.snapshot(name, job.operation)?;
+                before.units = units.map(ByteVec::from);
+            }
+            all.push(before);
+        }
+        Ok(all)
+    }
+
     fn before(&self, name: &PackageName) -> Result<Before, Failure> {
         let found = self.ledger.with_managed(self.device.found(name)?)?;
         let left_configuration = found.is_none() && self.manager().leaves_configuration(name)?;
@@ -338,6 +358,7 @@ impl<'a> Worker<'a> {
             adopts: found.as_ref().is_some_and(|found| !found.managed),
             back: self.way_back(name, found.as_ref()),
             left_configuration,
+            units: None,
             found,
         })
     }
@@ -465,6 +486,18 @@ impl<'a> Worker<'a> {
         for step in &job.steps {
             log::repairs(job, step, what);
         }
+    }
+}
+
+/// An upgrade without a way back does not activate in the same job: its failure would leave the new version in place, and
+/// say that it is not installed. wharfd asks for the activation then.
+fn leave_activation_out(job: &mut Job) {
+    if let [Step::Install(file), Step::Activate(name)] = job.steps.as_slice()
+        && file.judged.package.name == *name
+        && job.back(name).is_none()
+    {
+        log::left_out(job, &job.steps[1]);
+        job.steps.truncate(1);
     }
 }
 

@@ -95,6 +95,16 @@ pub(crate) fn repairs(job: &Job, step: &Step<Sealed>, what: fmt::Arguments<'_>) 
     );
 }
 
+/// A step is not done, since there is no way back.
+pub(crate) fn left_out(job: &Job, step: &Step<Sealed>) {
+    tracing::info!(
+        WHARF_PACKAGE = package(step).as_str(),
+        WHARF_OPERATION = %job.operation,
+        "{}: it is no part of this job, since the file of the version before is not kept",
+        Shown(step)
+    );
+}
+
 /// The output of a program in a job, with the maintainer scripts that it ran. These lines have no field but the operation:
 /// a search for a package stays short.
 pub(crate) fn printed(operation: OperationId, program: &str, text: &str) {

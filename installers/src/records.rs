@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Encode, bytes::ByteVec};
 use nix::fcntl::{Flock, FlockArg};
 use wharf_fault as fault;
 use wharf_frames::{
@@ -88,6 +88,9 @@ pub struct Before {
     #[n(4)]
     #[cbor(default)]
     pub left_configuration: bool,
+    /// Its units, in a job of several steps. The job of one step has them in the record of the units.
+    #[n(5)]
+    pub units: Option<ByteVec>,
 }
 
 /// The part of a record that every format has.
@@ -475,6 +478,7 @@ mod tests {
                 adopts: false,
                 back: None,
                 left_configuration: false,
+                units: None,
             }],
             cut_off: false,
         }

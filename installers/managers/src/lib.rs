@@ -206,6 +206,11 @@ pub trait PackageManager: Send + Sync {
     /// database says, and the options ask for no new installation.
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, OrderError>;
 
+    /// Whether [`PackageManager::install`] takes more than one file in a run.
+    fn takes_several(&self) -> bool {
+        true
+    }
+
     /// Installs exactly these files in one run, with the dependencies that they need. After a success,
     /// [`PackageManager::found`] returns the version of each, whole.
     ///

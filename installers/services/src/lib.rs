@@ -96,6 +96,18 @@ pub trait Services: Send + Sync {
         done: bool,
     ) -> Result<(), Failure>;
 
+    /// The units of a whole package as they run and are enabled, for [`Services::recall`] by the same operation. None if there
+    /// is nothing that it could bring back.
+    fn snapshot(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+    ) -> Result<Option<Vec<u8>>, Failure>;
+
+    /// Makes the next [`Services::settle`] of the operation, if that is not `done`, enable and run the units as in the
+    /// snapshot.
+    fn recall(&self, package: &PackageName, snapshot: &[u8]) -> Result<(), Failure>;
+
     /// Releases units that are held for absent packages, and units that are not the package's own. Leaves packages alone
     /// that a job `is_at_work` on.
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure>;

@@ -35,6 +35,14 @@ impl Services for NoServiceManager {
         Ok(())
     }
 
+    fn snapshot(&self, _: &PackageName, _: OperationId) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(None)
+    }
+
+    fn recall(&self, _: &PackageName, _: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
         Ok(())
     }

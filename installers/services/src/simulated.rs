@@ -121,6 +121,17 @@ impl Services for SimulatedServices {
         durable::remove(&ran).map_err(failed)
     }
 
+    fn snapshot(&self, package: &PackageName, _: OperationId) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(Some(vec![u8::from(self.active(package).exists())]))
+    }
+
+    fn recall(&self, package: &PackageName, snapshot: &[u8]) -> Result<(), Failure> {
+        match snapshot {
+            [1] => durable::write(&self.ran(package), b"").map_err(failed),
+            _ => self.stop(package),
+        }
+    }
+
     fn tidy(&self, _: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
         Ok(())
     }

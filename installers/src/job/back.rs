@@ -140,6 +140,11 @@ impl Worker<'_> {
     fn put_back(&self, job: &Job) -> Result<Vec<Option<Found>>, Failure> {
         let old: Vec<Old> = self.old_versions(job)?;
         self.tell_returning(job, None);
+        for before in &job.before {
+            if let Some(units) = &before.units {
+                self.device.services.recall(&before.package, units)?;
+            }
+        }
         if let Err(failure) = self.install_old(job, &old) {
             // New packages may stand in the way, or work that was interrupted.
             self.repairs(job, format_args!("going back is tried again: {failure}"));
@@ -186,11 +191,18 @@ impl Worker<'_> {
         Ok(old)
     }
 
-    /// Installs the old versions in one run. Their units are held until all of them are back.
+    /// Installs the old versions, in one run if the package manager can do that. Their units are held until all of them are
+    /// back.
     fn install_old(&self, job: &Job, old: &[Old]) -> Result<(), Failure> {
-        if old.is_empty() {
-            return Ok(());
-        }
+        let most = match self.manager().takes_several() {
+            true => old.len().max(1),
+            false => 1,
+        };
+        old.chunks(most)
+            .try_for_each(|old| self.install_run(job, old))
+    }
+
+    fn install_run(&self, job: &Job, old: &[Old]) -> Result<(), Failure> {
         let installations: Vec<Installation<'_>> = old
             .iter()
             .map(|old| Installation {

@@ -80,6 +80,7 @@ impl From<Job> for super::Job {
                 adopts: job.adopts,
                 back: None,
                 left_configuration: false,
+                units: None,
             }],
         };
         Self {

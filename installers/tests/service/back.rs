@@ -3,11 +3,12 @@
 use std::{fs, os::unix::fs::MetadataExt};
 
 use wharf_frames::{
-    Cause, Step,
-    installer::{InstallerReply, InstallerRequest},
+    Cause, Step, Transaction,
+    installer::{InstallerReply, InstallerRequest, Outcome},
 };
 
 use crate::machine::{Deb, Machine, Script, name, perform};
+use crate::runs::run_steps;
 
 /// The kept files of a package: their names, but for the record.
 fn kept(machine: &Machine, package: &str) -> Vec<String> {
@@ -176,5 +177,125 @@ fn an_upgrade_by_apt_whose_postinst_fails_goes_back_whole() {
 fn an_upgrade_by_opkg_whose_postinst_fails_goes_back_whole() {
     if let Some(machine) = Machine::opkg() {
         goes_back(&machine.started());
+    }
+}
+
+/// An Install and the Activate of its package, as wharfd asks for an upgrade of software that runs.
+fn upgrade(machine: &Machine, deb: &Deb) -> Outcome {
+    let (stage, package) = machine.sealed(deb);
+    machine.run(&InstallerRequest::Perform {
+        operation: machine.operation(),
+        transaction: Transaction {
+            steps: vec![Step::Install(stage), Step::Activate(package.name)],
+        },
+    })
+}
+
+#[test]
+fn an_upgrade_whose_activation_fails_goes_back_to_the_version_that_runs() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("acme", "1"));
+    let activate = perform(machine.operation(), Step::Activate(name("acme")));
+    assert_eq!(machine.run(&activate).failure, None);
+    let outcome = upgrade(&machine, &Deb::new("acme", "2"));
+    assert_eq!(outcome.failure, None);
+    let found = outcome.device.expect("the new version");
+    assert_eq!((found.to_string().as_str(), found.active), ("acme 2", true));
+
+    machine.tell("fail-activate");
+    let outcome = upgrade(&machine, &Deb::new("acme", "3"));
+    let failure = outcome.failure.expect("its activation fails");
+    assert_eq!(failure.cause, Cause::Unit);
+    let detail = failure.detail.as_str();
+    assert_eq!(detail, "it was sent back: simulated: fail-activate");
+    let found = outcome.device.expect("the version before");
+    assert_eq!((found.to_string().as_str(), found.active), ("acme 2", true));
+}
+
+#[test]
+fn an_upgrade_without_a_way_back_leaves_its_activation_to_another_job() {
+    let machine = Machine::simulated().started();
+    machine.policy("back.bytes = 0\n");
+    machine.install(&Deb::new("acme", "1"));
+    let activate = perform(machine.operation(), Step::Activate(name("acme")));
+    assert_eq!(machine.run(&activate).failure, None);
+    let outcome = upgrade(&machine, &Deb::new("acme", "2"));
+    assert_eq!(outcome.failure, None);
+    let found = outcome.device.expect("the new version");
+    assert_eq!(
+        (found.to_string().as_str(), found.active),
+        ("acme 2", false)
+    );
+}
+
+/// `acme`, `lamp` and `bulb` in version 1. Then a job removes bulb, upgrades acme, adds fuse, and fails to upgrade lamp.
+fn several_go_back(machine: &Machine) {
+    for package in ["acme", "lamp", "bulb"] {
+        assert_eq!(machine.install(&Deb::new(package, "1")).failure, None);
+    }
+    fail(machine, "lamp 2");
+    let install = |deb: &Deb| Step::Install(machine.sealed(deb).0);
+    let lamp = Deb::new("lamp", "2").script(Script::Postinst, "exit 3");
+    let steps = vec![
+        Step::Uninstall(name("bulb")),
+        install(&Deb::new("acme", "2")),
+        install(&Deb::new("fuse", "1")),
+        install(&lamp),
+    ];
+    let outcome = run_steps(machine, steps);
+    let failure = outcome.failure.expect("the postinst of lamp fails");
+    assert_eq!(failure.cause, Cause::Script, "{failure}");
+    assert!(
+        failure.detail.as_str().starts_with("it was sent back: "),
+        "{failure}"
+    );
+    let found = ["acme", "lamp", "bulb", "fuse"]
+        .map(|package| machine.version(package).map(|it| it[..1].to_owned()));
+    let found = found.each_ref().map(Option::as_deref);
+    assert_eq!(found, [Some("1"), Some("1"), Some("1"), None]);
+    assert!(machine.state("bulb").is_some_and(|bulb| bulb.managed));
+    // What is in place has its way back as before.
+    fail(machine, "bulb 2");
+    let bulb = Deb::new("bulb", "2").script(Script::Postinst, "exit 3");
+    let failure = machine.install(&bulb).failure.expect("its postinst fails");
+    assert!(
+        failure.detail.as_str().starts_with("it was sent back: "),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_job_of_several_steps_goes_back_as_a_whole() {
+    several_go_back(&Machine::simulated().started());
+}
+
+#[test]
+fn a_job_of_several_steps_goes_back_as_a_whole_with_apt() {
+    let machine = Machine::debian().started();
+    several_go_back(&machine);
+    let audit = machine
+        .place
+        .debian()
+        .command("dpkg")
+        .arg("--audit")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&audit.stdout), "");
+    assert_eq!(
+        machine.place.debian().dpkg_state("fuse"),
+        None,
+        "it is purged"
+    );
+}
+
+#[test]
+fn a_job_of_several_steps_goes_back_as_a_whole_with_dnf() {
+    several_go_back(&Machine::dnf().started());
+}
+
+#[test]
+fn a_job_of_several_steps_goes_back_as_a_whole_with_opkg() {
+    if let Some(machine) = Machine::opkg() {
+        several_go_back(&machine.started());
     }
 }

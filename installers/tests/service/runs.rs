@@ -4,7 +4,7 @@ use std::fs;
 
 use wharf_frames::{
     Cause, PackageVersion, Step,
-    installer::{Dependency, InstallerReply},
+    installer::{Dependency, InstallerReply, Outcome},
 };
 use wharf_installers::{Root, policy::Policy, queue::Queue, staging::Staging};
 
@@ -24,24 +24,33 @@ fn libfoo() -> Dependency {
     }
 }
 
+/// Does a job of these steps, which wharfd does not ask for yet.
+pub(crate) fn run_steps(machine: &Machine, steps: Vec<Step>) -> Outcome {
+    let root = Root::new(machine.place.path());
+    let staging = Staging::new(&root, Policy::default().quota).unwrap();
+    let sealed = |step: &Step| match step {
+        Step::Install(stage) => Step::Install(staging.sealed(*stage).unwrap().file.clone()),
+        step => Step::on(step.action(), step.package().unwrap().clone()).unwrap(),
+    };
+    let sealed = steps.iter().map(sealed).collect();
+    let operation = machine.operation();
+    let queue = Queue::new(&root, "/nonexistent".into()).unwrap();
+    queue.accept(operation, sealed).unwrap();
+    // A request for a job that is there wakes the queue of the installer.
+    let again = perform(operation, Step::Deactivate(name("acme")));
+    assert_eq!(machine.ask(&again), InstallerReply::Accepted);
+    machine.outcome(operation)
+}
+
 #[test]
 fn installations_that_follow_each_other_are_one_run() {
     let machine = Machine::simulated().started();
-    let root = Root::new(machine.place.path());
-    let staging = Staging::new(&root, Policy::default().quota).unwrap();
     // Each needs the other one.
-    let stages = [("acme", "lamp"), ("lamp", "acme")].map(|(package, other)| {
+    let steps = [("acme", "lamp"), ("lamp", "acme")].map(|(package, other)| {
         let (stage, _) = machine.sealed(&Deb::new(package, "1").depends(other));
-        stage
+        Step::Install(stage)
     });
-    let steps = stages.map(|stage| Step::Install(staging.sealed(stage).unwrap().file.clone()));
-    let operation = machine.operation();
-    let queue = Queue::new(&root, "/nonexistent".into()).unwrap();
-    queue.accept(operation, steps.into()).unwrap();
-    // A request for a job that is there wakes the queue of the installer.
-    let again = perform(operation, Step::Install(stages[0]));
-    assert_eq!(machine.ask(&again), InstallerReply::Accepted);
-    let outcome = machine.outcome(operation);
+    let outcome = run_steps(&machine, steps.into());
     assert_eq!((outcome.failure, outcome.attempts), (None, 1));
     assert_eq!(machine.effects(), ["install acme 1", "install lamp 1"]);
 }

@@ -457,6 +457,10 @@ impl PackageManager for Opkg {
         self.has_it(file, entry.as_ref(), options)
     }
 
+    fn takes_several(&self) -> bool {
+        false
+    }
+
     fn install(
         &self,
         installs: &[Install],

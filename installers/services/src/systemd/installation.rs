@@ -103,10 +103,54 @@ impl Systemd {
         Ok(job.is_some_and(|job| done || job.version.is_none()))
     }
 
+    /// The record that [`Self::hold_versions`] would write for this version. None while another job works on the units.
+    pub(super) fn snapshot_of_units(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+        present: &OldVersion,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let mut record = UnitRecord::read(&self.root, package)?.unwrap_or_default();
+        if record.job.is_some() || self.protected.package(package).is_some() {
+            return Ok(None);
+        }
+        let shipped = [&present.shipped];
+        let gate = self.gate(package, &shipped, &record.units)?;
+        record.add_units(&gate, &shipped);
+        self.note_state(operation, Some(present), &gate, &mut record)?;
+        record.encoded().map(Some)
+    }
+
+    /// Makes the record of a snapshot the one of the package. Units that it has gained since stay known, so that they are
+    /// stopped.
+    pub(super) fn recall_units(
+        &self,
+        package: &PackageName,
+        snapshot: &[u8],
+    ) -> Result<(), Failure> {
+        let mut record = UnitRecord::decoded(snapshot)?;
+        if let Some(now) = UnitRecord::read(&self.root, package)? {
+            let known: Vec<UnitName> = now.all().into_iter().collect();
+            record.units = union([&record.units, &known]);
+        }
+        record.write(&self.root, package)
+    }
+
     /// Records the running and the enabled units, before any is touched.
     fn interrupt(
         &self,
         package: &PackageName,
+        operation: OperationId,
+        before: Option<&OldVersion>,
+        gate: &Gate,
+        record: &mut UnitRecord,
+    ) -> Result<(), Failure> {
+        self.note_state(operation, before, gate, record)?;
+        record.write(&self.root, package)
+    }
+
+    fn note_state(
+        &self,
         operation: OperationId,
         before: Option<&OldVersion>,
         gate: &Gate,
@@ -135,7 +179,7 @@ impl Systemd {
         });
         record.activated = false;
         record.wanted = union([&record.wanted, enabled.units()]);
-        record.write(&self.root, package)
+        Ok(())
     }
 
     /// Settles the units after the package manager has worked. If the work is `done`, the package is INACTIVE. If the old

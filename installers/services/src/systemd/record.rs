@@ -142,6 +142,16 @@ impl UnitRecord {
         }
     }
 
+    /// The record, for [`Self::decoded`].
+    pub(super) fn encoded(&self) -> Result<Vec<u8>, Failure> {
+        encode(self).map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))
+    }
+
+    /// A record that [`Self::encoded`] returned.
+    pub(super) fn decoded(bytes: &[u8]) -> Result<Self, Failure> {
+        decode(bytes).map_err(|error| Failure::new(Cause::Unavailable, error.to_string()))
+    }
+
     /// Stores the record durably.
     pub(super) fn write(&mut self, root: &Root, package: &PackageName) -> Result<(), Failure> {
         self.format = FORMAT;

@@ -58,6 +58,21 @@ impl Services for Systemd {
         }
     }
 
+    fn snapshot(
+        &self,
+        package: &PackageName,
+        operation: OperationId,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        match self.old_version(package)? {
+            Some(present) => self.snapshot_of_units(package, operation, &present),
+            None => Ok(None),
+        }
+    }
+
+    fn recall(&self, package: &PackageName, snapshot: &[u8]) -> Result<(), Failure> {
+        self.recall_units(package, snapshot)
+    }
+
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Result<(), Failure> {
         self.release_wrongly_held(is_at_work)
     }
