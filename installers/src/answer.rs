@@ -210,6 +210,7 @@ impl Responder {
         // Policy may have changed since the file was sealed.
         let policy = policy_now(&self.root)?;
         may_install(&kept.file.judged, &policy, self.witnesses())?;
+        self.ledger.may_try(&kept.file.judged)?;
         let then = then(&kept.file)?;
         let install = Step::Install(kept.file.clone());
         let steps = [install].into_iter().chain(then).collect();

@@ -30,7 +30,7 @@ pub struct KeptPackages {
 /// The kept files of one package.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub(crate) struct Kept {
+pub(crate) struct KeptVersions {
     /// The [`FORMAT`] of this record.
     #[n(0)]
     format: u32,
@@ -83,7 +83,7 @@ impl KeptPackages {
     }
 
     /// The kept files of a package.
-    pub(crate) fn kept(&self, name: &PackageName) -> Result<Option<Kept>, NotDone> {
+    pub(crate) fn kept(&self, name: &PackageName) -> Result<Option<KeptVersions>, NotDone> {
         let path = self.of_package(name).join(RECORD);
         let unreadable =
             |why: String| NotDone::not_now(format!("cannot read {}: {why}", path.display()));
@@ -91,7 +91,7 @@ impl KeptPackages {
         else {
             return Ok(None);
         };
-        match decode::<Kept>(&bytes) {
+        match decode::<KeptVersions>(&bytes) {
             Ok(kept) if kept.format <= FORMAT => Ok(Some(kept)),
             Ok(_) => Err(unreadable("a newer wharfd wrote it".to_owned())),
             Err(error) => Err(unreadable(error.to_string())),
@@ -157,7 +157,7 @@ impl KeptPackages {
         fault::point("back.linked");
         self.write(
             name,
-            &Kept {
+            &KeptVersions {
                 format: FORMAT,
                 sequence,
                 installed: Some(judged.clone()),
@@ -169,7 +169,7 @@ impl KeptPackages {
         Ok(())
     }
 
-    fn write(&self, name: &PackageName, kept: &Kept) -> Result<(), NotDone> {
+    fn write(&self, name: &PackageName, kept: &KeptVersions) -> Result<(), NotDone> {
         let path = self.of_package(name).join(RECORD);
         let written = encode(kept)
             .map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
 //! The ledger of installed packages. It has one record for each package: its highest version, its signer and the time of
 //! signing. A record outlives its package, so that a removal does not permit a lower version. A second folder names
-//! packages whose installation only began.
+//! packages whose installation only began, and a third one the files that were sent back.
 
 use std::{
     cmp::Ordering,
@@ -12,7 +12,7 @@ use wharf_frames::{
     Cause, OperationId, PackageName, PackageVersion, Text, decode, encode, installer::Found,
 };
 use wharf_managers::PackageManager;
-use wharf_root::{Root, durable};
+use wharf_root::{Root, durable, limits};
 
 use crate::{not_done::NotDone, policy::Policy, verdict::Judged};
 
@@ -53,6 +53,36 @@ struct Begun {
     /// The job.
     #[n(1)]
     operation: OperationId,
+}
+
+/// The files of a package that were sent back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+struct AllSentBack {
+    /// The [`FORMAT`] of this record.
+    #[n(0)]
+    format: u32,
+    /// The last one is the newest.
+    #[n(1)]
+    files: Vec<SentBack>,
+}
+
+/// A file that was installed and sent back.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+struct SentBack {
+    /// Its SHA-256.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    digest: [u8; 32],
+    /// The number of times.
+    #[n(1)]
+    times: u32,
+    /// The last job. It counts once, however often it is interrupted.
+    #[n(2)]
+    operation: OperationId,
+    /// The reason of the last time.
+    #[n(3)]
+    why: Text,
 }
 
 const FORMAT: u32 = 1;
@@ -125,6 +155,72 @@ impl Ledger {
     /// No name of a package begins with a dot.
     fn beginnings(&self) -> PathBuf {
         self.folder.join(".begun")
+    }
+
+    /// Records that this job sends a file back. Repeating it changes nothing.
+    pub(crate) fn send_back(
+        &self,
+        judged: &Judged,
+        operation: OperationId,
+        why: &Text,
+    ) -> Result<(), NotDone> {
+        let name = &judged.package.name;
+        let mut files = self.all_sent_back(name)?;
+        let at = files.iter().position(|it| it.digest == judged.digest);
+        let before = at.map(|at| files.remove(at));
+        let times = match &before {
+            Some(before) if before.operation == operation => before.times,
+            Some(before) => before.times.saturating_add(1),
+            None => 1,
+        };
+        files.push(SentBack {
+            digest: judged.digest,
+            times,
+            operation,
+            why: why.clone(),
+        });
+        let surplus = files.len().saturating_sub(limits::SENT_BACK);
+        files.drain(..surplus);
+        let path = path_in(&self.sent_back(), name)?;
+        durable::private_folder(&self.sent_back())
+            .map_err(|error| unwritten(&path, &error.to_string()))?;
+        let format = FORMAT;
+        write(&path, &AllSentBack { format, files })
+    }
+
+    /// Refuses a file that was sent back too often.
+    pub(crate) fn may_try(&self, judged: &Judged) -> Result<(), NotDone> {
+        let package = &judged.package;
+        let files = self.all_sent_back(&package.name)?;
+        let file = files.iter().find(|it| it.digest == judged.digest);
+        let Some(file) = file.filter(|it| it.times >= limits::TIMES_SENT_BACK) else {
+            return Ok(());
+        };
+        let head = Text::from(format!(
+            "this file of {} {} was sent back {} times: deliver another file, or run `wharfctl forgive {}`",
+            package.name, package.version, file.times, package.name
+        ));
+        let why = Text::from(format!("the last time since {}", file.why));
+        Err(NotDone::refused(Cause::Policy, head.followed_by(&why)))
+    }
+
+    /// Forgets the files of a package that were sent back. Returns their number.
+    pub fn forgive(&self, name: &PackageName) -> Result<usize, NotDone> {
+        let files = self.all_sent_back(name)?;
+        let path = path_in(&self.sent_back(), name)?;
+        durable::remove(&path).map_err(|error| unwritten(&path, &error.to_string()))?;
+        Ok(files.len())
+    }
+
+    fn all_sent_back(&self, name: &PackageName) -> Result<Vec<SentBack>, NotDone> {
+        let path = path_in(&self.sent_back(), name)?;
+        let all = read(&path, |all: &AllSentBack| all.format)?;
+        Ok(all.map(|all| all.files).unwrap_or_default())
+    }
+
+    /// No name of a package begins with a dot.
+    fn sent_back(&self) -> PathBuf {
+        self.folder.join(".sent-back")
     }
 
     /// Refuses a replay: a lower version than the recorded one, or an older signature of the same version.
@@ -476,6 +572,38 @@ mod tests {
         );
         ledger.take_back(&name, operation(2)).unwrap();
         assert!(bench.is_managed());
+    }
+
+    #[test]
+    fn a_file_that_was_sent_back_twice_is_refused_until_it_is_forgiven_and_another_one_is_not() {
+        let bench = Bench::new();
+        let (ledger, file, why) = (&bench.ledger, judged("2.0", 5), Text::new("it fell over"));
+        let send_back = |file: &Judged, number| {
+            ledger.send_back(file, operation(number), &why).unwrap();
+        };
+        for number in [1, 1, 1] {
+            send_back(&file, number);
+            assert_eq!(ledger.may_try(&file), Ok(()), "one job counts once");
+        }
+        send_back(&file, 2);
+        let refused = ledger.may_try(&file).map_err(Failure::from).unwrap_err();
+        assert_eq!(refused.cause, Cause::Policy);
+        for words in [
+            "sent back 2 times",
+            "`wharfctl forgive acme`",
+            "it fell over",
+        ] {
+            assert!(refused.detail.as_str().contains(words), "{refused}");
+        }
+        assert_eq!(ledger.may_try(&judged("2.0", 6)), Ok(()), "other bytes");
+        assert_eq!(ledger.forgive(&acme()), Ok(1));
+        assert_eq!(ledger.may_try(&file), Ok(()));
+        assert_eq!(ledger.forgive(&acme()), Ok(0));
+
+        for number in 0..20 {
+            send_back(&judged("2.0", number), 3);
+        }
+        assert_eq!(ledger.forgive(&acme()), Ok(limits::SENT_BACK));
     }
 
     #[test]

@@ -111,6 +111,15 @@ impl Worker<'_> {
 
     fn send_back(&self, job: &Job, why: &Failure) -> Result<Done, Stop> {
         self.repairs(job, format_args!("it goes back: {why}"));
+        if is_of_the_file(why.cause) {
+            for file in job.steps.iter().filter_map(Step::file) {
+                let noted = self
+                    .ledger
+                    .send_back(&file.judged, job.operation, &why.detail);
+                noted.map_err(|not_done| Stop::Later(not_done.into()))?;
+            }
+            fault::point("back.noted");
+        }
         match self.put_back(job) {
             Ok(devices) => Ok(Done {
                 failure: Some(sent_back(why)),
@@ -301,6 +310,14 @@ impl Job {
                 && file.judged.digest != back.digest
         })
     }
+}
+
+/// Whether another try of the same file would fail as well, as far as anybody can tell. Policy may change its mind.
+const fn is_of_the_file(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Script | Cause::Interrupted | Cause::PackageManager | Cause::Unit
+    )
 }
 
 /// The failure of a job that went back. wharfd says what it was to bring, and what the device has.

@@ -1,14 +1,17 @@
 //! The way back: the file of the version in place is kept, and a job that fails after it began goes back to it.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt, process::Command};
 
 use wharf_frames::{
     Cause, Step, Transaction,
     installer::{InstallerReply, InstallerRequest, Outcome},
 };
+use wharf_tests::command::output_of;
 
-use crate::machine::{Deb, Machine, Script, name, perform};
-use crate::runs::run_steps;
+use crate::{
+    machine::{Deb, Machine, Script, Signer, name, perform},
+    runs::run_steps,
+};
 
 /// The kept files of a package: their names, but for the record.
 fn kept(machine: &Machine, package: &str) -> Vec<String> {
@@ -297,5 +300,67 @@ fn a_job_of_several_steps_goes_back_as_a_whole_with_dnf() {
 fn a_job_of_several_steps_goes_back_as_a_whole_with_opkg() {
     if let Some(machine) = Machine::opkg() {
         several_go_back(&machine.started());
+    }
+}
+
+#[test]
+fn a_file_that_was_sent_back_twice_is_refused_until_it_is_forgiven() {
+    let machine = Machine::simulated().started();
+    machine.install(&Deb::new("acme", "1"));
+    fail(&machine, "acme 2");
+    let built = machine.build(&Deb::new("acme", "2"), Some(Signer::Vendor));
+    for _ in 0..2 {
+        let outcome = machine.install_built(&built);
+        assert_eq!(
+            outcome.failure.map(|failure| failure.cause),
+            Some(Cause::Script)
+        );
+    }
+    let stage = machine.stage_id();
+    machine.put(stage, &built);
+    let install = || perform(machine.operation(), Step::Install(stage));
+    let InstallerReply::Refused(failure) = machine.ask(&install()) else {
+        panic!("a third try");
+    };
+    assert_eq!(failure.cause, Cause::Policy, "{failure}");
+    let words = "was sent back 2 times: deliver another file, or run `wharfctl forgive acme`";
+    assert!(failure.detail.as_str().contains(words), "{failure}");
+
+    let forgive = || {
+        let mut command = Command::new(machine.program("wharf-installer"));
+        output_of(
+            command
+                .arg("--root")
+                .arg(machine.root())
+                .args(["forgive", "acme"]),
+        )
+    };
+    let said = String::from_utf8(forgive()).unwrap();
+    assert_eq!(
+        said,
+        "a file of acme that was sent back may be installed again\n"
+    );
+    let said = String::from_utf8(forgive()).unwrap();
+    assert_eq!(said, "no file of acme was sent back\n");
+    fs::remove_file(machine.tell("fail-postinst")).unwrap();
+    assert_eq!(machine.run(&install()).failure, None, "the same bytes");
+}
+
+#[test]
+fn the_audit_and_the_question_for_it_tell_what_is_kept() {
+    let machine = Machine::simulated().started();
+    for version in ["1", "2"] {
+        assert_eq!(machine.install(&Deb::new("acme", version)).failure, None);
+    }
+    for question in [&["audit"][..], &["kept"], &["kept", "acme"]] {
+        let mut command = Command::new(machine.program("wharf-installer"));
+        let told = output_of(command.arg("--root").arg(machine.root()).args(question));
+        let told = String::from_utf8(told).unwrap();
+        for words in [
+            r#"{"package":"acme","version":"2","previous":false,"bytes":"#,
+            r#"{"package":"acme","version":"1","previous":true,"bytes":"#,
+        ] {
+            assert!(told.contains(words), "{question:?}: {told}");
+        }
     }
 }

@@ -4,8 +4,10 @@ use std::{error::Error, path::PathBuf};
 
 use nix::unistd::geteuid;
 use serde::Serialize;
+use wharf_frames::PackageName;
 use wharf_installers::{
     Root,
+    back::{KeptFile, KeptPackages},
     device::{format, open_packages},
     policy::Policy,
 };
@@ -24,6 +26,8 @@ struct Audit {
     damage: Vec<String>,
     /// The words that tell how to finish interrupted work.
     remedy: &'static str,
+    /// The files that are the way back; none if the user is not root, who alone sees them.
+    kept: Option<Vec<KeptFile>>,
 }
 
 #[derive(Serialize)]
@@ -49,8 +53,19 @@ pub(crate) fn audit(root: &Root) -> Result<String, Box<dyn Error>> {
         locks,
         damage: packages.audit()?,
         remedy: packages.remedy(),
+        kept: geteuid()
+            .is_root()
+            .then(|| KeptPackages::of(root, &policy).list()),
     };
     Ok(serde_json::to_string(&audit)? + "\n")
+}
+
+/// The kept files of this package, or of all.
+pub(crate) fn kept(root: &Root, package: Option<&PackageName>) -> Result<String, Box<dyn Error>> {
+    let policy = Policy::read(root)?;
+    let mut kept = KeptPackages::of(root, &policy).list();
+    kept.retain(|file| package.is_none_or(|package| file.package == package.as_str()));
+    Ok(serde_json::to_string(&kept)? + "\n")
 }
 
 fn held(lock: Lock) -> Held {

@@ -33,9 +33,12 @@ Usage: wharf-installer [--root DIR] [[--json] --check-config]
        wharf-installer [--root DIR] [--json] [--allow PATTERN]... keys add FILE
        wharf-installer [--root DIR] units PACKAGE
        wharf-installer [--root DIR] audit
+       wharf-installer [--root DIR] kept [PACKAGE]
+       wharf-installer [--root DIR] forgive PACKAGE
 
 Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys). Shows the units
-of a package (wharfctl units), or the state of the package manager (wharfctl doctor), as JSON.
+of a package (wharfctl units), or the state of the package manager (wharfctl doctor), as JSON. Shows the kept files that are the way back, as JSON. Lets files of a package be
+installed again that were sent back twice (wharfctl forgive).
 
   --root DIR      every path, and the package manager, is below DIR (default: /)
   --check-config  read root's policy, say what is wrong with it, and end
@@ -62,6 +65,9 @@ enum Asked {
     Keys(keys::KeysCommand),
     Units(PackageName),
     Audit,
+    /// Of this package, or of all.
+    Kept(Option<PackageName>),
+    Forgive(PackageName),
 }
 
 /// sysexits.h: EX_CONFIG.
@@ -99,6 +105,10 @@ fn obey(arguments: &Arguments, asked: &Asked) -> ExitCode {
         Asked::Keys(verb) => keys::obey(&arguments.root, verb, arguments.json),
         Asked::Units(package) => units::units(&arguments.root, package).map(|text| (text, true)),
         Asked::Audit => audit::audit(&arguments.root).map(|text| (text, true)),
+        Asked::Kept(package) => {
+            audit::kept(&arguments.root, package.as_ref()).map(|text| (text, true))
+        }
+        Asked::Forgive(package) => forgive(&arguments.root, package).map(|text| (text, true)),
     };
     match answer {
         Ok((text, true)) => say(&text),
@@ -108,6 +118,18 @@ fn obey(arguments: &Arguments, asked: &Asked) -> ExitCode {
         }
         Err(error) => complain(&error, 1),
     }
+}
+
+/// Forgets the files of a package that were sent back.
+fn forgive(root: &Root, package: &PackageName) -> Result<String, Box<dyn Error>> {
+    let forgotten = Ledger::of(root).forgive(package)?;
+    Ok(match forgotten {
+        0 => format!("no file of {package} was sent back\n"),
+        1 => format!("a file of {package} that was sent back may be installed again\n"),
+        number => {
+            format!("{number} files of {package} that were sent back may be installed again\n")
+        }
+    })
 }
 
 fn arguments() -> Result<Command, String> {
@@ -152,10 +174,15 @@ fn arguments() -> Result<Command, String> {
         }
         _ if !allow.is_empty() => return Err(wrong(&"--allow is for keys add")),
         [] => None,
-        [units, package] if units == "units" => {
+        [kept] if kept == "kept" => Some(Asked::Kept(None)),
+        [verb, package] if ["units", "kept", "forgive"].contains(&verb.as_str()) => {
             let named = PackageName::new(package);
-            let named = named.map_err(|error| format!("units {package:?}: {error}"))?;
-            Some(Asked::Units(named))
+            let named = named.map_err(|error| format!("{verb} {package:?}: {error}"))?;
+            Some(match verb.as_str() {
+                "units" => Asked::Units(named),
+                "kept" => Asked::Kept(Some(named)),
+                _ => Asked::Forgive(named),
+            })
         }
         [audit] if audit == "audit" => Some(Asked::Audit),
         [word, ..] => return Err(wrong(&format_args!("unexpected '{word}'"))),
