@@ -359,6 +359,7 @@ impl<'a> Worker<'a> {
             back: self.way_back(name, found.as_ref()),
             left_configuration,
             units: None,
+            keeps_configuration: false,
             found,
         })
     }
@@ -370,6 +371,9 @@ impl<'a> Worker<'a> {
         permits: &[Step<Permit>],
         brought: &Brought,
     ) -> Result<(), Stop> {
+        if !has_begun(job) {
+            self.keep_configuration(job, permits);
+        }
         job.dependencies.extend_from_slice(&brought.dependencies);
         job.refreshed |= brought.refreshed;
         self.advance(job, JobState::Applying)?;
@@ -410,7 +414,7 @@ impl<'a> Worker<'a> {
                 Step::Install(file) if done.failure.is_none() && self.policy.keeps(name) => {
                     let replaced = job.back(name).map(|judged| Previous {
                         judged: judged.clone(),
-                        configuration: None,
+                        configuration: job.keeps_configuration(name).then_some(job.operation),
                     });
                     let stage = file.path(self.root);
                     let kept = self.kept.keep(&stage, &file.judged, replaced, job.sequence);
@@ -423,6 +427,10 @@ impl<'a> Worker<'a> {
                 }
                 _ => {}
             }
+        }
+        // After a failed return, the configuration files are left for an operator.
+        if done.failure.is_none() || done.is_back {
+            job.packages().for_each(|name| self.kept.sweep(name));
         }
         self.kept.trim(&|name| job.is_about(name));
     }

@@ -12,7 +12,8 @@
 //! - [`policy`]: the rules of the administrator. [`ledger`]: the installed versions, so that nothing older comes back.
 //!   `permission`: asks both. [`not_done`]: a refusal, or "not now".
 //! - [`queue`]: jobs in their order. [`records`]: their records. [`job`]: one job, in wharf-job, with `step` and `recovery`.
-//!   [`progress`]: its progress. [`back`]: the kept files, and `job/back`: the way back of a job that failed.
+//!   [`progress`]: its progress. [`back`]: the kept files of packages. `keep`: kept configuration files. `job/back`: the way
+//!   back of a job that failed.
 //! - [`keys`]: the keyring, for an administrator. `allow`: new scopes in the policy.
 //! - [`device`]: package manager, services and wharf-inspect together. Package managers are in the crate [`wharf_managers`],
 //!   services in [`wharf_services`]. Both build on [`wharf_root`]: files and programs of a root, and every bound.
@@ -37,6 +38,7 @@ pub mod device;
 mod inner;
 pub mod inspector;
 pub mod job;
+mod keep;
 pub mod keyring;
 pub mod keys;
 mod lease;

@@ -129,6 +129,11 @@ fn last_lines(text: &str) -> (bool, Vec<Text>) {
     (is_cut || first > 0, lines.into_iter().skip(first).collect())
 }
 
+/// A step in the words of its action.
+pub(crate) fn shown(step: &Step<Sealed>) -> String {
+    Shown(step).to_string()
+}
+
 /// A step in the words of its action: `install hello 1.0-1`.
 struct Shown<'a>(&'a Step<Sealed>);
 

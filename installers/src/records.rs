@@ -91,6 +91,10 @@ pub struct Before {
     /// Its units, in a job of several steps. The job of one step has them in the record of the units.
     #[n(5)]
     pub units: Option<ByteVec>,
+    /// Its configuration files are kept.
+    #[n(6)]
+    #[cbor(default)]
+    pub keeps_configuration: bool,
 }
 
 /// The part of a record that every format has.
@@ -235,6 +239,11 @@ impl Job {
     /// The kept file of the version that the device had.
     pub(crate) fn back(&self, name: &PackageName) -> Option<&Judged> {
         self.before(name)?.back.as_ref()
+    }
+
+    /// Whether it keeps the configuration files of this package.
+    pub(crate) fn keeps_configuration(&self, name: &PackageName) -> bool {
+        self.before(name).is_some_and(|it| it.keeps_configuration)
     }
 
     /// Whether a step removes a package.
@@ -479,6 +488,7 @@ mod tests {
                 back: None,
                 left_configuration: false,
                 units: None,
+                keeps_configuration: false,
             }],
             cut_off: false,
         }

@@ -206,6 +206,20 @@ pub trait PackageManager: Send + Sync {
     /// database says, and the options ask for no new installation.
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, OrderError>;
 
+    /// The configuration files of an installed package, below the root: those that this package manager does not simply
+    /// replace.
+    fn configuration(&self, name: &PackageName) -> Result<Vec<String>, Failure>;
+
+    /// Those of a package file, as far as its package manager tells before it installs them.
+    fn configuration_in(&self, _: &PackageName, _: &Path) -> Result<Vec<String>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// The endings of the names of files that an installation leaves beside a configuration file.
+    fn beside_configuration(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether [`PackageManager::install`] takes more than one file in a run.
     fn takes_several(&self) -> bool {
         true

@@ -1,11 +1,13 @@
 //! Files, processes and programs below one root, as root. Package managers and service managers both build on it.
 //!
 //! - [`Root`]: the paths of our files. [`durable`]: reads and writes small files. [`users`]: users of the root.
+//!   [`attributes`]: extended attributes of files.
 //! - [`process`]: programs of the root. [`session`]: the processes of a job. [`addresses`]: those in the output of programs.
 //! - [`file_systems`]: the disks that a job writes to.
 //! - [`limits`]: every bound. [`pattern`]: names with `*`, as policy has them.
 
 pub mod addresses;
+pub mod attributes;
 pub mod durable;
 pub mod file_systems;
 pub mod limits;

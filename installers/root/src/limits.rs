@@ -49,9 +49,9 @@ pub const JUDGEMENT_PAUSE: Duration = Duration::from_secs(5);
 pub const SENT_BACK: usize = 16;
 /// The number of times that a file may be sent back. After that it is refused.
 pub const TIMES_SENT_BACK: u32 = 2;
-/// Configuration files of one package that are kept.
-pub const CONFIGURATION_FILES: usize = 4096;
-/// Bytes of them.
+/// Paths of the configuration of one package that are kept, with the absent ones beside its files.
+pub const CONFIGURATION_PATHS: usize = 8192;
+/// Bytes of these files.
 pub const CONFIGURATION_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Time to wait for processes that a maintainer script left, before the result is checked.

@@ -1,6 +1,8 @@
 //! The way back of a job that failed after it began. The old versions are installed from their kept files, packages that the
 //! device did not have are removed, and the units are enabled and run as before. Policy has no veto: the device had all of it.
 
+use std::{collections::BTreeSet, path::Path};
+
 use wharf_fault as fault;
 use wharf_frames::{
     Cause, Failure, PackageName, Step, Text,
@@ -9,14 +11,14 @@ use wharf_frames::{
 };
 use wharf_managers::{Dependencies, Install, InstallOptions, PackageFile, Progress, Supervisor};
 
-use super::{Done, Stop, Worker, boot, has_begun, is_the_same, is_used_up};
+use super::{Done, Stop, Worker, boot, has_begun, is_the_same, is_used_up, step::Permit};
 use crate::{
     device::Installation,
-    log,
+    keep, log,
     not_done::NotDone,
     progress,
-    records::{Before, Job, JobAttempt, JobState, Return},
-    verdict::Judged,
+    records::{Before, Job, JobAttempt, JobState, Return, package},
+    verdict::{Judged, Sealed},
 };
 
 /// A version that the device had, with its kept file.
@@ -43,10 +45,15 @@ impl Worker<'_> {
 
     /// Whether the device is not as before the job, and can go back.
     pub(super) fn leads_back(&self, job: &Job) -> Result<bool, Failure> {
+        let is_alone = match job.steps.as_slice() {
+            [Step::Install(_) | Step::Back(_)] => true,
+            // A removal goes on where it was.
+            [_] => return Ok(false),
+            _ => false,
+        };
         if !has_begun(job) {
             return Ok(false);
         }
-        let is_alone = job.steps.len() == 1;
         let mut is_changed = !is_alone;
         for before in &job.before {
             let found = self.device.found(&before.package)?;
@@ -164,6 +171,8 @@ impl Worker<'_> {
         fault::point("back.installed");
         self.remove_new(job)?;
         fault::point("back.removed");
+        self.put_configuration_back(job)?;
+        fault::point("back.configured");
         for before in job.before.iter().rev() {
             self.device
                 .services
@@ -198,6 +207,76 @@ impl Worker<'_> {
             });
         }
         Ok(old)
+    }
+
+    /// Keeps the configuration files of each package that can go back. If they cannot be kept, the way back leaves them as they
+    /// are then.
+    pub(super) fn keep_configuration(&self, job: &mut Job, permits: &[Step<Permit>]) {
+        let (operation, steps) = (job.operation, job.steps.clone());
+        for before in &mut job.before {
+            let name = &before.package;
+            let changes = |step: &&Step<Sealed>| {
+                let is_change = !matches!(step, Step::Activate(_) | Step::Deactivate(_));
+                is_change && package(step) == name
+            };
+            let Some(step) = steps.iter().find(changes).filter(|_| before.back.is_some()) else {
+                continue;
+            };
+            let mut new = permits.iter().filter_map(Step::file);
+            let new = new.find(|permit| permit.install.file.package.name == *name);
+            let new = new.map(|permit| permit.install.file.path.as_path());
+            let into = self.kept.configuration(name, operation);
+            let paths = self.configuration_paths(name, new);
+            let kept = paths.and_then(|paths| {
+                let kept = keep::keep(self.root, &paths, &into);
+                kept.map(|()| !paths.is_empty()).map_err(|error| {
+                    let detail = format!("configuration files are not kept: {error}");
+                    Failure::new(Cause::Unavailable, detail)
+                })
+            });
+            match kept {
+                Ok(any) => before.keeps_configuration = any,
+                Err(failure) => tracing::warn!(
+                    WHARF_PACKAGE = name.as_str(),
+                    WHARF_OPERATION = %operation,
+                    "{}: {failure}",
+                    log::shown(step)
+                ),
+            }
+        }
+    }
+
+    /// The configuration files of the old and of the new version, and the names beside them that may come.
+    fn configuration_paths(
+        &self,
+        name: &PackageName,
+        new: Option<&Path>,
+    ) -> Result<Vec<String>, Failure> {
+        let manager = self.manager();
+        let mut files: BTreeSet<String> = manager.configuration(name)?.into_iter().collect();
+        if let Some(new) = new {
+            files.extend(manager.configuration_in(name, new)?);
+        }
+        let endings = manager.beside_configuration();
+        let beside = files
+            .iter()
+            .flat_map(|file| endings.iter().map(move |ending| format!("{file}{ending}")));
+        let beside: Vec<String> = beside.collect();
+        Ok(files.into_iter().chain(beside).collect())
+    }
+
+    fn put_configuration_back(&self, job: &Job) -> Result<(), Failure> {
+        for before in job.before.iter().filter(|it| it.keeps_configuration) {
+            let from = self.kept.configuration(&before.package, job.operation);
+            keep::put_back(self.root, &from).map_err(|error| {
+                let detail = format!(
+                    "cannot put configuration back from {}: {error}",
+                    from.display()
+                );
+                Failure::new(Cause::Unavailable, detail)
+            })?;
+        }
+        Ok(())
     }
 
     /// Installs the old versions, in one run if the package manager can do that. Their units are held until all of them are

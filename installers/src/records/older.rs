@@ -81,6 +81,7 @@ impl From<Job> for super::Job {
                 back: None,
                 left_configuration: false,
                 units: None,
+                keeps_configuration: false,
             }],
         };
         Self {

@@ -1,6 +1,10 @@
 //! The way back: the file of the version in place is kept, and a job that fails after it began goes back to it.
 
-use std::{fs, os::unix::fs::MetadataExt, process::Command};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    process::Command,
+};
 
 use wharf_frames::{
     Cause, Step, Transaction,
@@ -363,4 +367,80 @@ fn the_audit_and_the_question_for_it_tell_what_is_kept() {
             assert!(told.contains(words), "{question:?}: {told}");
         }
     }
+}
+
+/// A package whose version 2 changes its configuration, and spoils more of it before its script fails.
+fn configuration_goes_back(machine: &Machine) {
+    let etc = machine.root().join("etc/acme");
+    let deb = |version: &str| {
+        Deb::new("acme", version)
+            .conffile("/etc/acme/plain.conf", &format!("of {version}\n"))
+            .conffile("/etc/acme/edited.conf", &format!("of {version}\n"))
+            .conffile("/etc/acme/linked.conf", &format!("of {version}\n"))
+    };
+    assert_eq!(machine.install(&deb("1")).failure, None);
+    fs::write(etc.join("edited.conf"), "mine\n").unwrap();
+    fs::set_permissions(etc.join("edited.conf"), fs::Permissions::from_mode(0o640)).unwrap();
+    chown(etc.join("edited.conf"), Some(1234), Some(4321)).unwrap();
+    fs::remove_file(etc.join("linked.conf")).unwrap();
+    symlink("edited.conf", etc.join("linked.conf")).unwrap();
+    let modified = fs::metadata(etc.join("plain.conf"))
+        .unwrap()
+        .modified()
+        .unwrap();
+
+    let spoils = "for it in plain edited; do rm /etc/acme/$it.conf; echo spoilt >/etc/acme/$it.conf; done; exit 3";
+    let two = deb("2")
+        .conffile("/etc/acme/new.conf", "of 2\n")
+        .script(Script::Postinst, spoils);
+    let failure = machine.install(&two).failure.expect("its postinst fails");
+    assert!(
+        failure.detail.as_str().starts_with("it was sent back: "),
+        "{failure}"
+    );
+    assert_eq!(
+        machine.version("acme").map(|it| it[..1].to_owned()),
+        Some("1".to_owned())
+    );
+
+    let mut names: Vec<String> = fs::read_dir(&etc)
+        .unwrap()
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["edited.conf", "linked.conf", "plain.conf"]);
+    assert_eq!(
+        fs::read_to_string(etc.join("plain.conf")).unwrap(),
+        "of 1\n"
+    );
+    assert_eq!(
+        fs::metadata(etc.join("plain.conf"))
+            .unwrap()
+            .modified()
+            .unwrap(),
+        modified
+    );
+    assert_eq!(
+        fs::read_to_string(etc.join("edited.conf")).unwrap(),
+        "mine\n"
+    );
+    let edited = fs::metadata(etc.join("edited.conf")).unwrap();
+    assert_eq!(
+        (edited.mode() & 0o7777, edited.uid(), edited.gid()),
+        (0o640, 1234, 4321)
+    );
+    let target = fs::read_link(etc.join("linked.conf")).unwrap();
+    assert_eq!(target.to_str(), Some("edited.conf"));
+    let left = kept(machine, "acme");
+    assert_eq!(left.len(), 1, "only the file of version 1: {left:?}");
+}
+
+#[test]
+fn configuration_files_go_back_as_they_were_with_apt() {
+    configuration_goes_back(&Machine::debian().started());
+}
+
+#[test]
+fn configuration_files_go_back_as_they_were_with_dnf() {
+    configuration_goes_back(&Machine::dnf().started());
 }

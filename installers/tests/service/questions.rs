@@ -154,8 +154,9 @@ fn damage_and_its_remedies_are_told_without_wharf_inspect_and_whatever_is_wrong_
         (&json!(".deb"), &json!(remedy))
     );
     assert_eq!(sound["damage"], json!([]));
-    // Only root sees who holds a lock.
+    // Only root sees who holds a lock, and which files are kept.
     let locks = sound["locks"].take();
+    assert_eq!(sound["kept"].take(), json!([]));
     assert_eq!(audit_as_nobody(&machine), Ok(sound));
     assert!(
         locks

@@ -554,6 +554,18 @@ impl PackageManager for Apt {
         self.postrm(name).run_kept(printed)
     }
 
+    fn configuration(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        self.dpkg.configuration(name)
+    }
+
+    fn configuration_in(&self, _: &PackageName, file: &Path) -> Result<Vec<String>, Failure> {
+        self.dpkg.configuration_in(file)
+    }
+
+    fn beside_configuration(&self) -> &'static [&'static str] {
+        dpkg::BESIDE_CONFIGURATION
+    }
+
     fn leaves_configuration(&self, name: &PackageName) -> Result<bool, Failure> {
         let status = self.status(name)?;
         Ok(status.is_some_and(|status| status.is_configuration()))

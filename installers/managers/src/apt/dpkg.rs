@@ -35,6 +35,16 @@ use crate::{Brought, InstalledPackage, Supervisor, Times, edition::Edition, not_
 const RELATIONS: &str = "--showformat=${Package}\\t${Version}\\t${db:Status-Status}\\t${Pre-Depends}, ${Depends}\\t\
                                  ${Conflicts}\\t${Breaks}\\t${Provides}\\n";
 
+/// The endings of files that dpkg writes beside a configuration file (dpkg(1), FILES).
+pub(super) const BESIDE_CONFIGURATION: &[&str] = &[
+    ".dpkg-dist",
+    ".dpkg-new",
+    ".dpkg-old",
+    ".dpkg-tmp",
+    ".dpkg-bak",
+    ".dpkg-remove",
+];
+
 /// The lock that a front end holds while dpkg works for it.
 pub(super) const LOCK_OF_FRONT_ENDS: &str = "var/lib/dpkg/lock-frontend";
 
@@ -132,6 +142,17 @@ impl Status {
 /// Whether a package in this state (`db:Status-Status`) has at most its configuration there.
 pub(super) fn is_absent(state: &str) -> bool {
     matches!(state, "not-installed" | "config-files")
+}
+
+/// The paths of a field of the database: ` /etc/acme.conf 2172d1285f9a29b167b857ceafa0aef5 obsolete`.
+fn conffiles(field: &str) -> Vec<String> {
+    let path = |line: &str| {
+        let line = line.strip_prefix(" /")?;
+        let line = line.strip_suffix(" remove-on-upgrade").unwrap_or(line);
+        let line = line.strip_suffix(" obsolete").unwrap_or(line);
+        Some(line.rsplit_once(' ')?.0.to_owned())
+    };
+    field.lines().filter_map(path).collect()
 }
 
 impl Dpkg {
@@ -233,6 +254,25 @@ impl Dpkg {
         let file = self.root.seen_inside(file);
         let output = self.ask("dpkg-deb", &["-W", RELATIONS, &file.to_string_lossy()])?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The configuration files of an installed package, below the root.
+    pub(super) fn configuration(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        let asked = ["-W", "-f=${Conffiles}\\n", "--", name.as_str()];
+        let output = self.ask("dpkg-query", &asked)?;
+        Ok(conffiles(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Those of a package file. A package without any has no such member.
+    pub(super) fn configuration_in(&self, file: &Path) -> Result<Vec<String>, Failure> {
+        let file = self.root.seen_inside(file);
+        let asked = ["-I", &file.to_string_lossy(), "conffiles"];
+        let output = self.ask("dpkg-deb", &asked)?;
+        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+        let paths = lines
+            .lines()
+            .filter_map(|line| Some(line.get(line.find('/')? + 1..)?.to_owned()));
+        Ok(paths.collect())
     }
 
     /// Files of the package that differ from the database, without its configuration. The exit code of `dpkg --verify` is

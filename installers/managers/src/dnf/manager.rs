@@ -396,6 +396,18 @@ impl PackageManager for Dnf {
         }))
     }
 
+    fn configuration(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        self.rpm.configuration(name, None)
+    }
+
+    fn configuration_in(&self, name: &PackageName, file: &Path) -> Result<Vec<String>, Failure> {
+        self.rpm.configuration(name, Some(file))
+    }
+
+    fn beside_configuration(&self) -> &'static [&'static str] {
+        &[".rpmnew", ".rpmsave", ".rpmorig"]
+    }
+
     fn each_path(&self, name: &PackageName, visit: &mut dyn FnMut(&Path)) -> Result<(), Failure> {
         match self.is_name(name) {
             true => self.rpm.each_path(name, visit),

@@ -60,6 +60,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Each path of a package with its name.
 const PATHS: &str = "[%{=NAME}\\t%{FILENAMES}\\n]";
 
+/// Each path of a package with its name and the letters of its flags.
+const FLAGGED_PATHS: &str = "[%{=NAME}\\t%{FILEFLAGS:fflags}\\t%{FILENAMES}\\n]";
+
 impl Architectures {
     pub(super) fn take(&self, architecture: &str) -> bool {
         architecture == "noarch" || architecture == self.own || architecture == self.other
@@ -219,6 +222,25 @@ impl Rpm {
         Ok(())
     }
 
+    /// The configuration files of an installed package, or of one in a file, below the root.
+    pub(super) fn configuration(
+        &self,
+        name: &PackageName,
+        file: Option<&Path>,
+    ) -> Result<Vec<String>, Failure> {
+        let file = file.map(|file| self.root.seen_inside(file));
+        let (query, of) = match &file {
+            Some(file) => ("-qp", file.as_os_str()),
+            None => ("-q", OsStr::new(name.as_str())),
+        };
+        let asked = [query, "--qf", FLAGGED_PATHS, "--"].map(OsStr::new);
+        let output = self.ask(asked.into_iter().chain([of]))?;
+        if !is_answer(&output) {
+            return Err(unavailable(&format!("rpm {query} {name}"), &output));
+        }
+        Ok(configuration(&output.stdout, name.as_str()))
+    }
+
     fn visit_paths(&self, output: &Output, name: &PackageName, visit: &mut dyn FnMut(&Path)) {
         for path in paths(&output.stdout, name.as_str()) {
             visit(&self.root.path(path.trim_start_matches('/')));
@@ -354,6 +376,18 @@ fn paths(lines: &[u8], name: &str) -> Vec<String> {
     let lines = lines.lines().filter_map(|line| line.split_once('\t'));
     let own = lines.filter(|(package, path)| *package == name && path.starts_with('/'));
     own.map(|(_, path)| path.to_owned()).collect()
+}
+
+/// The paths in lines of `NAME\tFLAGS\tPATH` that have the flag of a configuration file, below the root.
+fn configuration(lines: &[u8], name: &str) -> Vec<String> {
+    let lines = String::from_utf8_lossy(lines);
+    let path = |line: &str| {
+        let (package, rest) = line.split_once('\t')?;
+        let (flags, path) = rest.split_once('\t')?;
+        let is_it = package == name && flags.contains('c');
+        is_it.then(|| path.trim_start_matches('/').to_owned())
+    };
+    lines.lines().filter_map(path).collect()
 }
 
 fn doubled(lines: &str) -> Vec<String> {

@@ -457,6 +457,18 @@ impl PackageManager for Opkg {
         self.has_it(file, entry.as_ref(), options)
     }
 
+    fn configuration(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        let conffiles = self.entry(name)?.map(|entry| entry.conffiles);
+        let paths = conffiles.unwrap_or_default().into_iter();
+        Ok(paths
+            .map(|path| path.trim_start_matches('/').to_owned())
+            .collect())
+    }
+
+    fn beside_configuration(&self) -> &'static [&'static str] {
+        &["-opkg", "-opkg.backup"]
+    }
+
     fn takes_several(&self) -> bool {
         false
     }

@@ -276,6 +276,13 @@ impl PackageManager for SimulatedManager {
         Ok(owners)
     }
 
+    /// All its files in /etc. It has no record of them for a file, and leaves nothing beside them.
+    fn configuration(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        let mut files = self.files(name)?;
+        files.retain(|path| path.starts_with("etc/"));
+        Ok(files)
+    }
+
     fn has(&self, file: &PackageFile, options: InstallOptions) -> Result<bool, OrderError> {
         let found = self.found(&file.package.name)?;
         let is_it =

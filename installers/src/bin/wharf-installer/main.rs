@@ -176,13 +176,7 @@ fn arguments() -> Result<Command, String> {
         [] => None,
         [kept] if kept == "kept" => Some(Asked::Kept(None)),
         [verb, package] if ["units", "kept", "forgive"].contains(&verb.as_str()) => {
-            let named = PackageName::new(package);
-            let named = named.map_err(|error| format!("{verb} {package:?}: {error}"))?;
-            Some(match verb.as_str() {
-                "units" => Asked::Units(named),
-                "kept" => Asked::Kept(Some(named)),
-                _ => Asked::Forgive(named),
-            })
+            Some(about(verb, package)?)
         }
         [audit] if audit == "audit" => Some(Asked::Audit),
         [word, ..] => return Err(wrong(&format_args!("unexpected '{word}'"))),
@@ -193,6 +187,17 @@ fn arguments() -> Result<Command, String> {
         asked,
         json,
     }))
+}
+
+/// The query of a verb about one package.
+fn about(verb: &str, package: &str) -> Result<Asked, String> {
+    let named = PackageName::new(package);
+    let named = named.map_err(|error| format!("{verb} {package:?}: {error}"))?;
+    Ok(match verb {
+        "units" => Asked::Units(named),
+        "kept" => Asked::Kept(Some(named)),
+        _ => Asked::Forgive(named),
+    })
 }
 
 fn pattern(word: &str) -> Result<Pattern, String> {
