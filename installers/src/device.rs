@@ -31,7 +31,7 @@ use wharf_root::{
 use wharf_services::{Packages, Presence, Services, none::NoServiceManager, systemd::Systemd};
 
 use crate::{
-    inspector::{InspectError, Inspector},
+    inspector::{Held, InspectError, Inspector},
     not_done::NotDone,
     policy::{PackageManagerName, Policy},
 };
@@ -44,6 +44,8 @@ pub struct Device {
     pub services: Box<dyn Services>,
     /// Looks into package files.
     pub inspector: Inspector,
+    /// The last of its judgements.
+    pub held: Held,
     /// See [`database`].
     pub database: PathBuf,
 }
@@ -190,6 +192,7 @@ impl Device {
             services: open_services(root, policy, &packages)?,
             packages,
             inspector: open_inspector(root, policy)?,
+            held: Held::default(),
             database: database(root, policy),
         })
     }
@@ -362,6 +365,7 @@ pub(crate) fn simulated(root: &Root) -> Device {
             time_limit: std::time::Duration::from_secs(1),
             format: Format::Simulated,
         },
+        held: Held::default(),
         database: root.path("var/lib/wharf-simulated/history"),
     }
 }

@@ -10,6 +10,7 @@ use std::{
     },
     path::PathBuf,
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -67,6 +68,11 @@ pub struct Terms<'a> {
     /// A package that has no signature at all is answered with `signed: None`, instead of [`Cause::Unsigned`].
     pub allow_unsigned: bool,
 }
+
+/// The last question of [`Inspector::still_holds`] that was answered with yes: the certificates, the signature and the second.
+/// The same question has the same answer. A job asks it twice within milliseconds.
+#[derive(Debug, Default)]
+pub struct Held(Mutex<Option<Vec<Question>>>);
 
 /// The reason why there is no good judgement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -246,6 +252,7 @@ impl Inspector {
         signed: &SignedDigest,
         keyring: &Keyring,
         at: u64,
+        held: &Held,
     ) -> Result<(), InspectError> {
         let mut questions = keyring.questions();
         questions.push(Question::StillHolds {
@@ -253,8 +260,15 @@ impl Inspector {
             certificate: certificate.clone(),
             signed: signed.clone(),
         });
+        let last = || held.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last().as_ref() == Some(&questions) {
+            return Ok(());
+        }
         match self.run(nothing()?.as_fd(), &questions)? {
-            Finding::StillHolds => Ok(()),
+            Finding::StillHolds => {
+                *last() = Some(questions);
+                Ok(())
+            }
             other => Err(no_such_answer(other)),
         }
     }

@@ -68,10 +68,10 @@ fn still_holds(judged: &Judged, signer: &Text, witnesses: Witnesses<'_>) -> Resu
     let keys = witnesses.root.keys();
     let keyring = Keyring::read(&keys)?;
     let now = clock::now(witnesses.root, &witnesses.device.database);
-    let holds = witnesses
-        .device
-        .inspector
-        .still_holds(signer, signed, &keyring, now.at);
+    let Device {
+        inspector, held, ..
+    } = witnesses.device;
+    let holds = inspector.still_holds(signer, signed, &keyring, now.at, held);
     let failure = match in_time(&now, holds).map_err(NotDone::from) {
         Err(NotDone::Refused(failure)) => failure,
         held_or_not_now => return held_or_not_now,

@@ -19,7 +19,7 @@ use wharf_frames::{
 };
 use wharf_installers::{
     device::{Device, Installation},
-    inspector::Inspector,
+    inspector::{Held, Inspector},
 };
 use wharf_managers::{
     Brought, Dependencies, Install, InstallOptions, PackageFile, PackageManager, Supervisor, Times,
@@ -189,6 +189,7 @@ impl Bench {
                 packages,
                 services,
                 inspector,
+                held: Held::default(),
                 database,
             },
             packages: Folder::new(),

@@ -17,7 +17,7 @@ use wharf_frames::{
     packed::{PackedFile, WantedFiles},
 };
 use wharf_installers::{
-    inspector::{Inspector, Terms},
+    inspector::{Held, Inspector, Terms},
     keyring::Keyring,
 };
 
@@ -55,6 +55,7 @@ pub(crate) struct Bench {
     folder: TempDir,
     /// The format of the packages.
     format: Format,
+    held: Held,
 }
 
 impl Bench {
@@ -70,7 +71,11 @@ impl Bench {
         // writing, and the program could not start (ETXTBSY).
         let program = env!("CARGO_BIN_EXE_wharf-inspect");
         run(Command::new("cp").arg(program).arg(folder.path()));
-        Self { folder, format }
+        Self {
+            folder,
+            format,
+            held: Held::default(),
+        }
     }
 
     /// With a signer that it trusts.
@@ -176,10 +181,13 @@ impl Bench {
     /// Whether a signature that was judged still holds at this time.
     pub(crate) fn still_holds(&self, signed: &Signed, at: u64) -> Result<(), Failure> {
         let keyring = Keyring::read(&self.path("keys"))?;
-        let holds = self
-            .inspector()
-            .still_holds(&signed.certificate, &signed.signed, &keyring, at);
-        Ok(holds?)
+        let Signed {
+            certificate,
+            signed,
+            ..
+        } = signed;
+        let inspector = self.inspector();
+        Ok(inspector.still_holds(certificate, signed, &keyring, at, &self.held)?)
     }
 }
 

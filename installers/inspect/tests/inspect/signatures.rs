@@ -7,8 +7,14 @@ use std::{
     process::Command,
 };
 
-use wharf_frames::{Cause, Failure, inspect::Form};
-use wharf_installers::{inspector::Terms, keyring::Keyring};
+use wharf_frames::{
+    Cause, Failure,
+    inspect::{Form, Signed},
+};
+use wharf_installers::{
+    inspector::{Held, Inspector, Terms},
+    keyring::Keyring,
+};
 
 use crate::fixture::{
     Bench, CONTROL, JUDGED_AT, Members, Recipe, SIGNED, SIGNED_AT, Signer, refused, run,
@@ -415,4 +421,45 @@ fn a_signature_that_was_judged_stands_while_it_and_its_key_and_its_certificate_d
         bench.still_holds(&other_digest, JUDGED_AT),
         Cause::BadSignature,
     );
+}
+
+#[test]
+fn the_same_question_about_a_signature_is_asked_once_and_every_other_one_anew() {
+    let (bench, signer) = Bench::with_signer();
+    let package = Recipe::default().build(&bench);
+    let verified = bench.verify(&package, Some(&signer.sign(&package)));
+    let signed = verified.unwrap().signed.unwrap();
+    let (keyring, held) = (Keyring::read(&bench.path("keys")).unwrap(), Held::default());
+    let (there, gone) = (bench.inspector(), bench.inspector());
+    let gone = Inspector {
+        program: bench.path("gone"),
+        ..gone
+    };
+    let holds = |inspector: &Inspector, signed: &Signed, keyring: &Keyring, at| {
+        inspector.still_holds(&signed.certificate, &signed.signed, keyring, at, &held)
+    };
+    holds(&there, &signed, &keyring, JUDGED_AT).unwrap();
+    holds(&gone, &signed, &keyring, JUDGED_AT).unwrap();
+
+    bench.trust("other.asc", &Signer::new().certificate());
+    let other_keyring = Keyring::read(&bench.path("keys")).unwrap();
+    let mut other_digest = signed.clone();
+    other_digest.signed.digest[0] ^= 1;
+    let mut other_signer = signed.clone();
+    other_signer.certificate = "0".into();
+    for (what, signed, keyring, at) in [
+        ("time", &signed, &keyring, JUDGED_AT + 1),
+        ("keyring", &signed, &other_keyring, JUDGED_AT),
+        ("digest", &other_digest, &keyring, JUDGED_AT),
+        ("certificate", &other_signer, &keyring, JUDGED_AT),
+    ] {
+        let asked = holds(&gone, signed, keyring, at).map_err(Failure::from);
+        refused(asked, Cause::Unavailable);
+        let refusal = holds(&there, &other_digest, keyring, at).map_err(Failure::from);
+        refused(refusal, Cause::BadSignature);
+        assert!(
+            holds(&gone, &other_digest, keyring, at).is_err(),
+            "{what}: no is not kept"
+        );
+    }
 }
