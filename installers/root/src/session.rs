@@ -123,6 +123,9 @@ pub fn wait_for_the_rest(limit: Duration, recognise: Recognise<'_>) -> io::Resul
     if getsid(None) != Ok(own) {
         return Ok(()); // the other processes of this session are not ours
     }
+    if first_of(own.as_raw(), |_| true)?.is_none() {
+        return Ok(());
+    }
     let is_package_manager =
         |process: &RunningProcess| recognise(process).is_some_and(Role::is_package_manager);
     wait_until_none(own.as_raw(), limit, is_package_manager)?;

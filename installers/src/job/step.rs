@@ -1,7 +1,10 @@
 //! The steps of a job: the permit by policy, the work on the device, a look at the result, and the entry in the ledger.
 //! Installations that follow each other are one run of the package manager.
 
-use std::{cell::RefCell, slice};
+use std::{
+    cell::{Cell, RefCell},
+    slice,
+};
 
 use wharf_frames::{
     Cause, Failure, OperationId, PackageName, Step,
@@ -125,9 +128,13 @@ impl Worker<'_> {
         permits: &[Step<Permit>],
     ) -> Result<(), Stop> {
         let (operation, cut_off) = (job.borrow().operation, job.borrow().cut_off);
-        let put_off = PutOff::default();
+        let (put_off, told) = (PutOff::default(), Cell::new(None));
         let supervisor = Supervisor {
-            report: &|progress| progress::write(self.root, operation, progress),
+            report: &|progress| {
+                if told.replace(Some(progress)) != Some(progress) {
+                    progress::write(self.root, operation, progress);
+                }
+            },
             // If the record cannot be read now, the question for consent decides.
             is_wanted: &|| self.is_open(operation).unwrap_or(true),
             printed: &|program, text| log::printed(operation, program, text),
