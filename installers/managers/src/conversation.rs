@@ -2,12 +2,20 @@
 //! continues only with consent. This module does not know which plans are allowed.
 
 use std::{
+    fs::File,
     io::{self, ErrorKind, Read, Write},
     net::Shutdown,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::net::UnixStream,
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::{net::UnixStream, process::CommandExt},
     },
+    process::Command,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    libc,
 };
 
 use wharf_frames::{Cause, Failure};
@@ -18,9 +26,45 @@ use wharf_root::{
 
 use crate::not_wanted;
 
-/// Gives a program descriptors with known numbers: 8 for its progress, 9 for its question. They arrive as the three standard
-/// ones. The standard error then goes to the standard output.
-pub(crate) const DESCRIPTORS: &str = "exec \"$@\" 8>&0 9>&2 2>&1 </dev/null";
+/// The descriptors of a program for its progress and for its question. The second one is the highest that a shell can name.
+const GIVEN: [RawFd; 2] = [8, 9];
+
+/// Gives a program its `progress` on descriptor 8 and its `question` on descriptor 9.
+#[allow(
+    unsafe_code,
+    reason = "between fork and exec only dup2(2) is called, which is safe there"
+)]
+pub(crate) fn give(
+    command: &mut Command,
+    progress: impl AsFd,
+    question: impl AsFd,
+) -> io::Result<()> {
+    let [_, highest] = GIVEN;
+    let above = |file: BorrowedFd<'_>| above(file, highest);
+    let given = [above(progress.as_fd())?, above(question.as_fd())?];
+    // The start of a process reports its errors on a descriptor that must have none of these numbers.
+    let lowest = File::open("/dev/null")?;
+    let mut filled = vec![OwnedFd::from(lowest)];
+    while let Some(last) = filled.last().filter(|last| last.as_raw_fd() < highest) {
+        filled.push(last.try_clone()?);
+    }
+    let take = move || -> io::Result<()> {
+        let _ = &filled;
+        for (file, number) in given.iter().zip(GIVEN) {
+            Errno::result(unsafe { libc::dup2(file.as_raw_fd(), number) })?;
+        }
+        Ok(())
+    };
+    unsafe { command.pre_exec(take) };
+    Ok(())
+}
+
+/// A copy of this descriptor with a higher number than that.
+#[allow(unsafe_code, reason = "the new descriptor is owned by nobody else")]
+pub(crate) fn above(file: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
+    let copy = fcntl(file, FcntlArg::F_DUPFD_CLOEXEC(number + 1))?;
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
 
 /// One conversation. The package manager sends lines and an empty one, and waits for a line. No line comes if consent is
 /// refused or this process has ended.

@@ -2,11 +2,14 @@
 //! that a maintainer script started would keep a pipe open, and would die with its other end.
 
 use std::{
-    ffi::OsStr,
+    ffi::{CString, OsStr},
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
-    os::fd::{AsFd, FromRawFd, OwnedFd},
-    path::PathBuf,
+    os::{
+        fd::{AsFd, FromRawFd, OwnedFd},
+        unix::{ffi::OsStrExt, process::CommandExt},
+    },
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -19,6 +22,7 @@ use nix::{
         inotify::{AddWatchFlags, InitFlags, Inotify},
         resource::{Resource, getrlimit, rlim_t, setrlimit},
     },
+    unistd::{chdir, chroot},
 };
 
 use crate::{Root, addresses, durable, limits};
@@ -35,14 +39,7 @@ const HOST: &str = "://";
 /// A program of this root. It does not inherit our environment: variables of an administrator's shell must not decide how
 /// a package is installed.
 pub fn program(root: &Root, program: &str) -> Command {
-    let mut command = match root.is_system() {
-        true => Command::new(program),
-        false => {
-            let mut command = Command::new("/usr/sbin/chroot");
-            command.arg(root.folder()).arg(program);
-            command
-        }
-    };
+    let mut command = Command::new(program);
     command
         .env_clear()
         .env(
@@ -53,7 +50,25 @@ pub fn program(root: &Root, program: &str) -> Command {
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::null());
+    if !root.is_system() {
+        run_inside(&mut command, root.folder());
+    }
     command
+}
+
+/// Has the new process enter this root before it looks for its program, as chroot(8) does.
+#[allow(
+    unsafe_code,
+    reason = "between fork and exec only chroot(2) and chdir(2) are called, which are safe there"
+)]
+fn run_inside(command: &mut Command, root: &Path) {
+    let root = CString::new(root.as_os_str().as_bytes());
+    let enter = move || -> io::Result<()> {
+        let root = root.as_ref().map_err(|_| io::ErrorKind::InvalidFilename)?;
+        chroot(root.as_c_str())?;
+        Ok(chdir(c"/")?)
+    };
+    unsafe { command.pre_exec(enter) };
 }
 
 /// Gives this program and all that it starts the usual limit of open files. Without /proc, a package manager may close

@@ -37,7 +37,7 @@ use super::{
 use crate::{
     Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, OrderError,
     PackageFile, PackageManager, PlannedPackage, Progress, Supervisor, Times, addresses,
-    conversation::DESCRIPTORS,
+    conversation::give,
 };
 
 /// apt of one root.
@@ -148,12 +148,13 @@ impl Apt {
 
     /// apt with our configuration. Options count only after it. The administrator's apt.conf may turn removals into purges.
     pub(super) fn command(&self, universe: Universe) -> Result<Command, Failure> {
-        let mut command = programs::program(&self.root, "sh");
-        command
-            .args(["-c", DESCRIPTORS, "sh", "apt-get"])
-            .arg("-c")
-            .arg(self.configuration(universe)?)
-            .args(["-o", "APT::Status-Fd=8", "-o", "APT::Get::Purge=false"]);
+        let mut command = programs::program(&self.root, "apt-get");
+        command.arg("-c").arg(self.configuration(universe)?).args([
+            "-o",
+            "APT::Status-Fd=8",
+            "-o",
+            "APT::Get::Purge=false",
+        ]);
         Ok(command)
     }
 
@@ -188,12 +189,12 @@ impl Apt {
         let status = Printed::new(folder.join("status"))?;
         let files = [&printed, &status];
         let growth = Growth::of(&files)?.and(&*consent.borrow())?;
+        give(&mut command, status.writer()?, hook)?;
         let mut child = command
             .args(options)
             .args(&order.words)
-            .stdin(status.writer()?)
             .stdout(printed.writer()?)
-            .stderr(hook)
+            .stderr(printed.writer()?)
             .spawn()?;
         drop(command); // the hook's end is apt's alone
         fault::point("apt.started");

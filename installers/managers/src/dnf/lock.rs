@@ -5,22 +5,19 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     process::{Child, Command},
     sync::Arc,
     time::Duration,
 };
 
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    sys::signal::{SigSet, Signal},
-};
+use nix::sys::signal::{SigSet, Signal};
 use wharf_frames::{Cause, Failure};
 use wharf_root::Root;
 
 use super::programs::not_started;
-use crate::{Lock, posix_lock};
+use crate::{Lock, conversation::above, posix_lock};
 
 /// Starts a program that holds the lock, once the lock is free, if it is still wanted then. dnf 4 takes its own lock first, and
 /// would fail if rpm's lock were taken in between. The signals that end a session are blocked: dnf 5 would stop in the middle of
@@ -57,23 +54,17 @@ pub(super) fn spawn_locked(
     })
 }
 
-/// A process loses a POSIX lock when it closes any descriptor of the file. This one is the only one, and a shell does not use
-/// its number.
+/// A process loses a POSIX lock when it closes any descriptor of the file. This one is the only one, and the program gets none
+/// of its own with this number.
 fn open(path: &Path) -> io::Result<OwnedFd> {
-    const ABOVE: i32 = 100;
+    const ABOVE: i32 = 99;
     let file = File::options()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)?;
-    let moved = fcntl(&file, FcntlArg::F_DUPFD_CLOEXEC(ABOVE))?;
-    Ok(owned(moved))
-}
-
-#[allow(unsafe_code, reason = "the new descriptor is owned by nobody else")]
-fn owned(descriptor: RawFd) -> OwnedFd {
-    unsafe { OwnedFd::from_raw_fd(descriptor) }
+    above(file.as_fd(), ABOVE)
 }
 
 /// Blocks the signals that end a session. sigprocmask(2) is safe between fork and exec.

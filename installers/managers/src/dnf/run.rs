@@ -3,8 +3,9 @@
 use std::{
     cell::RefCell,
     ffi::OsString,
-    io,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     Progress, Supervisor, Times,
-    conversation::{Conversation, DESCRIPTORS},
+    conversation::{Conversation, give},
     not_wanted,
 };
 
@@ -38,9 +39,6 @@ pub(super) enum Asks<'a> {
     /// Its output ends with this question, and it reads the answer from its standard input.
     InOutput(&'static str, Agree<'a>),
 }
-
-/// As [`DESCRIPTORS`], for a program that reads the answer from its standard input.
-const ANSWERED: &str = "exec \"$@\" <&2 2>&1";
 
 /// A program, with the conditions of its run.
 pub(super) struct Run<'a> {
@@ -92,13 +90,17 @@ impl Runner<'_> {
         let growth = Growth::of(&files)
             .and_then(|growth| growth.and(&*conversation.borrow()))
             .map_err(failed)?;
-        let mut command = programs::program(self.root, "sh");
-        command
-            .args(["-c", run.asks.descriptors(), "sh"])
-            .args(&run.words)
-            .stdin(status.writer().map_err(failed)?)
-            .stdout(printed.writer().map_err(failed)?)
-            .stderr(asked);
+        let mut command = self.command(&run.words, &printed).map_err(failed)?;
+        match run.asks {
+            Asks::Never => {}
+            Asks::OnSocket(_) => status
+                .writer()
+                .and_then(|status| give(&mut command, status, asked))
+                .map_err(failed)?,
+            Asks::InOutput(..) => {
+                command.stdin(asked);
+            }
+        }
         let (wait, is_wanted) = (self.times.lock_wait, supervisor.is_wanted);
         let mut child = spawn_locked(&mut command, self.root, self.lock, wait, is_wanted)?;
         drop(command); // it has the socket of the program
@@ -148,19 +150,16 @@ impl Runner<'_> {
         is_wanted: &dyn Fn() -> bool,
         watch: &dyn Fn(&str) -> Result<(), Failure>,
     ) -> Result<Downloaded, Failure> {
-        let name = words
-            .first()
-            .map_or("".into(), |name| name.to_string_lossy());
+        let name = words.first().map(|name| name.to_string_lossy());
+        let name = name.unwrap_or_default();
         let failed = |error: io::Error| not_started(&name, &error);
         let printed =
             Printed::new(self.folder().map_err(failed)?.join("output")).map_err(failed)?;
         let files = [&printed];
         let growth = Growth::of(&files).map_err(failed)?;
-        let mut child = programs::program(self.root, &name)
-            .args(words.iter().skip(1))
-            .stdout(printed.writer().map_err(failed)?)
-            .stderr(printed.writer().map_err(failed)?)
-            .spawn()
+        let command = self.command(words, &printed);
+        let mut child = command
+            .and_then(|mut command| command.spawn())
             .map_err(failed)?;
         let pid = child.id();
         let refused = RefCell::new(None);
@@ -197,6 +196,17 @@ impl Runner<'_> {
         }
     }
 
+    /// This program, whose output and errors go into one file.
+    fn command(&self, words: &[OsString], printed: &Printed) -> io::Result<Command> {
+        let (name, arguments) = words.split_first().ok_or(ErrorKind::InvalidInput)?;
+        let mut command = programs::program(self.root, &name.to_string_lossy());
+        command
+            .args(arguments)
+            .stdout(printed.writer()?)
+            .stderr(printed.writer()?);
+        Ok(command)
+    }
+
     /// The folder for files of runs (0700).
     pub(super) fn folder(&self) -> io::Result<PathBuf> {
         folder(self.root)
@@ -204,13 +214,6 @@ impl Runner<'_> {
 }
 
 impl Asks<'_> {
-    const fn descriptors(&self) -> &'static str {
-        match self {
-            Self::InOutput(..) => ANSWERED,
-            _ => DESCRIPTORS,
-        }
-    }
-
     /// Takes the next part of the plan. Decides and answers once the program asks.
     fn listen(&self, conversation: &mut Conversation, output: &Printed) {
         match *self {
