@@ -1,16 +1,10 @@
 //! Editions of a file of a database: as long as there is the same one, the answers of the database are the same.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
-/// The precision of the times of files: the tick of any kernel, twice.
-const TICK: Duration = Duration::from_millis(20);
+use nix::time::{ClockId, clock_gettime};
 
-/// The same for a file system that keeps whole seconds, or every second one.
+/// The precision of a file system that keeps whole seconds, or every second one.
 const SECONDS: Duration = Duration::from_secs(2);
 
 /// An edition of a file, by what each write changes.
@@ -33,29 +27,43 @@ impl Edition {
         })
     }
 
-    /// Whether another write into the same file, from now on, changes the edition. A write within the same tick may not.
+    /// Whether another write into the same file, from now on, changes the edition. A write within the same tick of the kernel
+    /// may not.
     pub(crate) fn is_settled(&self) -> bool {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.is_ok_and(|now| self.is_settled_at(now))
+        is_settled(self.written)
     }
+}
 
-    fn is_settled_at(&self, now: Duration) -> bool {
-        let (Ok(seconds), Ok(nanos)) = (self.written.0.try_into(), self.written.1.try_into())
-        else {
-            return false;
-        };
-        let precision = match nanos {
-            0 => SECONDS + TICK,
-            _ => TICK,
-        };
-        now > Duration::new(seconds, nanos) + precision
-    }
+/// Whether a change of a file from now on gets another time than this one.
+pub(crate) fn is_settled(time: (i64, i64)) -> bool {
+    stamp_of_a_write().is_some_and(|now| is_settled_at(time, now))
+}
+
+fn is_settled_at((seconds, nanos): (i64, i64), now: Duration) -> bool {
+    let (Ok(seconds), Ok(nanos)) = (seconds.try_into(), nanos.try_into()) else {
+        return false;
+    };
+    let precision = match nanos {
+        0 => SECONDS,
+        _ => Duration::ZERO,
+    };
+    now > Duration::new(seconds, nanos) + precision
+}
+
+/// The time that a write of this moment gives to a file: the kernel's clock of whole ticks.
+fn stamp_of_a_write() -> Option<Duration> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE).ok()?;
+    Some(Duration::new(
+        now.tv_sec().try_into().ok()?,
+        now.tv_nsec().try_into().ok()?,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Waits for each edition to settle, and writes right then: the narrowest case.
     #[test]
     fn each_write_makes_another_edition_once_the_last_one_is_settled() {
         let folder = tempfile::tempdir().unwrap();
@@ -67,9 +75,16 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(Edition::of(&path), Some(first));
-        fs::write(&path, "2").unwrap();
-        let second = Edition::of(&path).unwrap();
-        assert_ne!(second, first);
+        let mut second = first;
+        for _ in 0..20 {
+            while !second.is_settled() {
+                std::thread::yield_now();
+            }
+            fs::write(&path, "2").unwrap();
+            let next = Edition::of(&path).unwrap();
+            assert_ne!(next, second);
+            second = next;
+        }
         let other = folder.path().join("other");
         fs::write(&other, "3").unwrap();
         fs::rename(&other, &path).unwrap();
@@ -78,18 +93,13 @@ mod tests {
 
     #[test]
     fn a_time_in_whole_seconds_is_settled_after_two_of_them() {
-        let edition = |written| Edition {
-            inode: 1,
-            length: 1,
-            written,
-        };
         let is_settled = |written, seconds, millis| {
             let now = Duration::from_secs(seconds) + Duration::from_millis(millis);
-            edition(written).is_settled_at(now)
+            is_settled_at(written, now)
         };
-        assert!(!is_settled((100, 0), 102, 10));
-        assert!(is_settled((100, 0), 102, 30));
-        assert!(!is_settled((100, 1), 100, 10));
-        assert!(is_settled((100, 1), 100, 30));
+        assert!(!is_settled((100, 0), 102, 0));
+        assert!(is_settled((100, 0), 102, 1));
+        assert!(!is_settled((100, 10_000_000), 100, 10));
+        assert!(is_settled((100, 10_000_000), 100, 11));
     }
 }

@@ -18,6 +18,8 @@ import gc
 gc.disable()  # most of the time goes into starting up, and little into collecting garbage
 
 import contextlib
+import importlib.machinery
+import importlib.util
 import json
 import logging
 import os
@@ -25,12 +27,29 @@ import shutil
 import sys
 import time
 
+
+class Lazily:
+    """Loads modules of dnf that no transaction needs when they are first used: mail, and the keys of repositories."""
+
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name not in ("email.mime.text", "dnf.crypto"):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = importlib.util.LazyLoader(spec.loader)
+        return spec
+
+
+sys.meta_path.insert(0, Lazily)
+
 import dnf
 import dnf.exceptions
 import dnf.lock
 import dnf.subject
 import dnf.transaction
 import dnf.yum.rpmtrans
+import rpm
 
 PROGRESS, CONSENT = 8, 9
 
@@ -45,6 +64,7 @@ class Transaction(dnf.Base):
     steps = []
 
     def _run_transaction(self, cb, *words, **named):
+        self.compare_with_rpm()
         if not is_agreed(self.steps):
             raise Refused
         say_that_it_works()
@@ -54,6 +74,14 @@ class Transaction(dnf.Base):
             # rpm's words, of which dnf has told the first ones alone.
             for line in cb.messages():
                 print(line, flush=True)
+
+    def compare_with_rpm(self):
+        """dnf does not read a file by rpm. Refuses a file in which rpm reads another package."""
+        evr = lambda it: (f"{it.E()}:" if it.E() not in (None, "0") else "") + f"{it.V()}-{it.R()}"
+        read = {(it.N(), evr(it), it.A()) for it in self._ts.ts if it.Type() == rpm.TR_ADDED}
+        planned = {(it.name, it.evr, it.arch) for it in self.transaction.install_set}
+        if read != planned:
+            sys.exit(f"wharfd: rpm reads {sorted(read)} in the files, and dnf {sorted(planned)}")
 
 
 class Display(dnf.yum.rpmtrans.TransactionDisplay):

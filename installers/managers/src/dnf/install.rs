@@ -150,8 +150,9 @@ impl Dnf {
             if self.has_it(file, *options, &copies)? {
                 continue;
             }
-            self.is_the_sealed_one(file)?;
-            self.refuse_beside(file, &copies)?;
+            if matches!(self.tool, Tool::Five(_)) {
+                self.refuse_beside(file, &copies)?;
+            }
             let link = self.as_rpm(file)?;
             work.push(Work {
                 file,
@@ -181,11 +182,11 @@ impl Dnf {
         let alone = self.order_recorded(&coming, &Brought::default(), supervisor);
         let missing = match alone {
             Ok(ran) => return self.settle(work, &coming, ran, supervisor),
-            Err(missing) if missing.cause == Cause::Dependency && dependencies.may_come() => {
-                missing
-            }
-            Err(failure) => return Err(failure),
+            Err(failure) => self.of_sealed_ones(work, failure)?,
         };
+        if missing.cause != Cause::Dependency || !dependencies.may_come() {
+            return Err(missing);
+        }
         // The files stay until the end of the run.
         let downloads = Downloads::new(&self.root)?;
         let (found, refreshed) =
@@ -356,38 +357,29 @@ impl Dnf {
         }
     }
 
-    /// Refuses a file in which rpm reads another package.
-    fn is_the_sealed_one(&self, file: &PackageFile) -> Result<(), Failure> {
-        let package = &file.package;
-        let in_file = self.rpm.in_file(&package.name, &file.path)?;
-        let is_it = |copy: &Copy| {
-            copy.version == package.version && copy.architecture == package.architecture.as_str()
-        };
-        match in_file {
-            Some(copy) if is_it(&copy) => Ok(()),
-            in_file => {
-                let read = in_file.map_or("another package".to_owned(), |copy| {
-                    format!("{} {} ({})", package.name, copy.version, copy.architecture)
-                });
-                let detail = format!(
-                    "rpm reads {read} in the file, and wharf-inspect {} {} ({})",
-                    package.name, package.version, package.architecture
-                );
-                Err(Failure::new(Cause::Malformed, detail))
+    /// The failure of dnf 4, unless rpm reads another package in a file: then `dnf4.py` refuses its plan.
+    fn of_sealed_ones(&self, work: &[Work<'_>], failure: Failure) -> Result<Failure, Failure> {
+        if matches!(self.tool, Tool::Four(_)) {
+            for Work { file, .. } in work {
+                is_the_sealed_one(file, self.rpm.in_file(&file.package.name, &file.path)?)?;
             }
         }
+        Ok(failure)
     }
 
-    /// Kernels are installed beside their other versions. dnf4.py asks dnf, and dnf 5 would replace the other version.
+    /// Refuses a file in which rpm reads another package. Refuses kernels: they are installed beside their other versions, and
+    /// dnf 5 would replace those. `dnf4.py` looks at both.
     fn refuse_beside(&self, file: &PackageFile, copies: &[Copy]) -> Result<(), Failure> {
-        let is_one = matches!(self.tool, Tool::Five(_)) && !copies.is_empty();
-        match is_one && self.rpm.is_installed_beside(&file.path)? {
+        let package = &file.package;
+        let (in_file, is_beside) = self.rpm.described(&package.name, &file.path)?;
+        is_the_sealed_one(file, in_file)?;
+        match is_beside && !copies.is_empty() {
             true => Err(Failure::new(
                 Cause::Plan,
                 format!(
                     "{} {} would be installed beside the installed version, which wharfd does not manage: the package says \
                      so (`installonlypkg`); install it with dnf5 as root",
-                    file.package.name, file.package.version
+                    package.name, package.version
                 ),
             )),
             false => Ok(()),
@@ -399,5 +391,26 @@ impl Dnf {
         let made = folder(&self.root)
             .and_then(|folder| Link::new(&self.root, &folder, &file.path, ".rpm"));
         made.map_err(|error| not_started("dnf", &error))
+    }
+}
+
+/// Refuses a file in which rpm reads another package than wharf-inspect.
+fn is_the_sealed_one(file: &PackageFile, in_file: Option<Copy>) -> Result<(), Failure> {
+    let package = &file.package;
+    let is_it = |copy: &Copy| {
+        copy.version == package.version && copy.architecture == package.architecture.as_str()
+    };
+    match in_file {
+        Some(copy) if is_it(&copy) => Ok(()),
+        in_file => {
+            let read = in_file.map_or("another package".to_owned(), |copy| {
+                format!("{} {} ({})", package.name, copy.version, copy.architecture)
+            });
+            let detail = format!(
+                "rpm reads {read} in the file, and wharf-inspect {} {} ({})",
+                package.name, package.version, package.architecture
+            );
+            Err(Failure::new(Cause::Malformed, detail))
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use wharf_frames::{Cause, Failure, PackageName, PackageVersion};
 use wharf_root::{Owners, Root, merged};
 
-use super::{programs, version::is_name};
+use super::{macros::Macros, programs, version::is_name};
 use crate::edition::Edition;
 
 /// rpm of one root.
@@ -72,23 +72,11 @@ impl Architectures {
 impl Rpm {
     /// rpm of this root. rpm itself tells its lock and the architectures.
     pub(super) fn open(root: &Root) -> Result<Self, Failure> {
-        let asked = "%{_arch}\t%{_target_cpu}\t%{_rpmlock_path}\t%{_dbpath}/.rpm.lock";
-        let output = programs::ask(root, "rpm", ["-E", asked])?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let fields: Vec<&str> = text.trim_end().split('\t').collect();
-        let [own, other, locks @ ..] = fields.as_slice() else {
-            return Err(unavailable("rpm -E", &output));
-        };
-        // A macro that rpm does not have stays as it is.
-        let lock = locks.iter().find_map(|path| path.strip_prefix('/'));
-        let lock = lock.ok_or_else(|| unavailable("rpm -E", &output))?;
+        let Macros { lock, own, other } = Macros::of(root)?;
         Ok(Self {
             root: root.clone(),
-            lock: root.path(lock),
-            architectures: Architectures {
-                own: (*own).to_owned(),
-                other: (*other).to_owned(),
-            },
+            lock: root.path(lock.trim_start_matches('/')),
+            architectures: Architectures { own, other },
             known: Known::default(),
         })
     }
@@ -107,22 +95,25 @@ impl Rpm {
 
     /// The package in a file; none if it has another name.
     pub(super) fn in_file(&self, name: &PackageName, file: &Path) -> Result<Option<Copy>, Failure> {
-        let file = self.root.seen_inside(file);
-        let asked = ["-qp", "--qf", FORMAT, "--"].map(OsStr::new);
-        let output = self.ask(asked.into_iter().chain([file.as_os_str()]))?;
-        let lines = String::from_utf8_lossy(&output.stdout);
-        Ok(lines.lines().find_map(|line| copy(line, name.as_str())))
+        Ok(self.described(name, file)?.0)
     }
 
-    /// Whether the package in this file is meant to be installed beside its other versions.
-    pub(super) fn is_installed_beside(&self, file: &Path) -> Result<bool, Failure> {
+    /// As [`Rpm::in_file`], and whether the package in this file is meant to be installed beside its other versions.
+    pub(super) fn described(
+        &self,
+        name: &PackageName,
+        file: &Path,
+    ) -> Result<(Option<Copy>, bool), Failure> {
         let file = self.root.seen_inside(file);
-        let asked = ["-qp", "--qf", "[%{PROVIDENAME}\\n]", "--"].map(OsStr::new);
+        let format = [FORMAT, "[%{PROVIDENAME}\\n]"].concat();
+        let asked = ["-qp", "--qf", &format, "--"].map(OsStr::new);
         let output = self.ask(asked.into_iter().chain([file.as_os_str()]))?;
-        let provided = String::from_utf8_lossy(&output.stdout);
-        Ok(provided
-            .lines()
-            .any(|name| name.starts_with("installonlypkg(")))
+        let lines = String::from_utf8_lossy(&output.stdout);
+        let is_beside = |line: &str| line.starts_with("installonlypkg(");
+        Ok((
+            lines.lines().find_map(|line| copy(line, name.as_str())),
+            lines.lines().any(is_beside),
+        ))
     }
 
     /// The packages in these files, each with its path.
@@ -432,7 +423,7 @@ fn is_answer(output: &Output) -> bool {
     output.status.success() || is_missing
 }
 
-fn unavailable(what: &str, output: &Output) -> Failure {
+pub(super) fn unavailable(what: &str, output: &Output) -> Failure {
     let said = String::from_utf8_lossy(&output.stderr);
     let detail = format!("`{what}` gave no answer: {}", said.trim());
     Failure::new(Cause::Unavailable, detail)
