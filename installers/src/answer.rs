@@ -10,6 +10,7 @@ use wharf_frames::{
 use wharf_root::{Root, session::RunningProcess};
 
 use crate::{
+    back::KeptPackages,
     device::Device,
     inner::Inner,
     job::step::nothing_kept,
@@ -167,7 +168,8 @@ impl Responder {
             }
             Step::Back(package) => {
                 self.is_managed(package, true)?;
-                return Err(NotDone::Refused(nothing_kept(package)));
+                self.has_previous(package)?;
+                Step::Back(package.clone())
             }
         };
         self.queue.accept(operation, vec![step])?;
@@ -242,6 +244,14 @@ impl Responder {
             Cause::NotManaged,
             format!("'{package}' {why}"),
         ))
+    }
+
+    fn has_previous(&self, package: &PackageName) -> Result<(), NotDone> {
+        let kept = KeptPackages::of(&self.root, &policy_now(&self.root)?).kept(package)?;
+        match kept.and_then(|kept| kept.previous) {
+            Some(_) => Ok(()),
+            None => Err(NotDone::Refused(nothing_kept(package))),
+        }
     }
 
     fn is_present(&self, package: &PackageName) -> Result<bool, NotDone> {

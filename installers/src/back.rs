@@ -169,6 +169,27 @@ impl KeptPackages {
         Ok(())
     }
 
+    /// The version before is in place. Nothing is kept of the one that it replaced.
+    pub(crate) fn went_back(&self, name: &PackageName, sequence: u64) -> Result<(), NotDone> {
+        let Some(kept) = self.kept(name)? else {
+            return Ok(());
+        };
+        // Repeating it changes nothing.
+        if let Some(previous) = kept.previous {
+            self.write(
+                name,
+                &KeptVersions {
+                    format: FORMAT,
+                    sequence,
+                    installed: Some(previous.judged),
+                    previous: None,
+                },
+            )?;
+            fault::point("back.recorded");
+        }
+        Ok(())
+    }
+
     fn write(&self, name: &PackageName, kept: &KeptVersions) -> Result<(), NotDone> {
         let path = self.of_package(name).join(RECORD);
         let written = encode(kept)

@@ -341,7 +341,11 @@ impl<'a> Worker<'a> {
                 continue;
             }
             let mut before = self.before(name)?;
-            if job.steps.len() > 1 && before.found.is_some() {
+            let goes_back = job.goes_back_to_previous(name);
+            if goes_back {
+                before.previous = self.kept.kept(name)?.and_then(|kept| kept.previous);
+            }
+            if (goes_back || job.steps.len() > 1) && before.found.is_some() {
                 let units = self.device.services.snapshot(name, job.operation)?;
                 before.units = units.map(ByteVec::from);
             }
@@ -360,6 +364,7 @@ impl<'a> Worker<'a> {
             left_configuration,
             units: None,
             keeps_configuration: false,
+            previous: None,
             found,
         })
     }
@@ -420,6 +425,11 @@ impl<'a> Worker<'a> {
                     let kept = self.kept.keep(&stage, &file.judged, replaced, job.sequence);
                     if let Err(not_done) = kept {
                         log::repairs(job, step, format_args!("no way back is kept: {not_done}"));
+                    }
+                }
+                Step::Back(_) if done.failure.is_none() => {
+                    if let Err(not_done) = self.kept.went_back(name, job.sequence) {
+                        log::repairs(job, step, format_args!("{not_done}"));
                     }
                 }
                 Step::Uninstall(_) | Step::Purge(_) if done.failure.is_none() => {

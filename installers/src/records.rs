@@ -20,6 +20,7 @@ use wharf_frames::{
 use wharf_root::{Root, durable, limits};
 
 use crate::{
+    back::Previous,
     not_done::NotDone,
     progress,
     verdict::{Judged, Sealed},
@@ -95,6 +96,9 @@ pub struct Before {
     #[n(6)]
     #[cbor(default)]
     pub keeps_configuration: bool,
+    /// The kept version before the one in place, in a job that goes back to it.
+    #[n(7)]
+    pub(crate) previous: Option<Previous>,
 }
 
 /// The part of a record that every format has.
@@ -222,13 +226,28 @@ impl Job {
         files.any(|file| file.stage == stage)
     }
 
-    fn before(&self, name: &PackageName) -> Option<&Before> {
+    /// Whether it goes back to the version before the one in place, by order.
+    pub(crate) fn goes_back_to_previous(&self, name: &PackageName) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(step, Step::Back(package) if package == name))
+    }
+
+    /// Whether this is the version to which it goes back by order, as active as the one that it replaces.
+    pub(crate) fn is_previous(&self, found: &Found) -> bool {
+        let ran = self.found_before(&found.name).is_some_and(|it| it.active);
+        let previous = self.previous(&found.name);
+        let version = previous.map(|it| &it.judged.package.version);
+        version == Some(&found.version) && (found.active || !ran)
+    }
+
+    /// The package before the first attempt.
+    pub(crate) fn before_of(&self, name: &PackageName) -> Option<&Before> {
         self.before.iter().find(|before| before.package == *name)
     }
 
     /// The package that the device had before the first attempt.
     pub(crate) fn found_before(&self, name: &PackageName) -> Option<&Found> {
-        self.before(name)?.found.as_ref()
+        self.before_of(name)?.found.as_ref()
     }
 
     /// The same, if it was whole.
@@ -238,12 +257,18 @@ impl Job {
 
     /// The kept file of the version that the device had.
     pub(crate) fn back(&self, name: &PackageName) -> Option<&Judged> {
-        self.before(name)?.back.as_ref()
+        self.before_of(name)?.back.as_ref()
+    }
+
+    /// The version to which it goes back by order.
+    pub(crate) fn previous(&self, name: &PackageName) -> Option<&Previous> {
+        self.before_of(name)?.previous.as_ref()
     }
 
     /// Whether it keeps the configuration files of this package.
     pub(crate) fn keeps_configuration(&self, name: &PackageName) -> bool {
-        self.before(name).is_some_and(|it| it.keeps_configuration)
+        self.before_of(name)
+            .is_some_and(|it| it.keeps_configuration)
     }
 
     /// Whether a step removes a package.
@@ -254,7 +279,7 @@ impl Job {
 
     /// Whether it adopts this package.
     pub(crate) fn adopts(&self, name: &PackageName) -> bool {
-        self.before(name).is_some_and(|before| before.adopts)
+        self.before_of(name).is_some_and(|before| before.adopts)
     }
 
     /// Whether it has not ended.
@@ -489,6 +514,7 @@ mod tests {
                 left_configuration: false,
                 units: None,
                 keeps_configuration: false,
+                previous: None,
             }],
             cut_off: false,
         }

@@ -104,6 +104,10 @@ pub trait Services: Send + Sync {
         operation: OperationId,
     ) -> Result<Option<Vec<u8>>, Failure>;
 
+    /// Disables and stops the units of the version in place, whole or damaged. The old version follows, which may not have
+    /// them: nobody could disable them then.
+    fn quiet(&self, package: &PackageName) -> Result<(), Failure>;
+
     /// Makes the next [`Services::settle`] of the operation, if that is not `done`, enable and run the units as in the
     /// snapshot.
     fn recall(&self, package: &PackageName, snapshot: &[u8]) -> Result<(), Failure>;

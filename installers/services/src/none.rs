@@ -39,6 +39,10 @@ impl Services for NoServiceManager {
         Ok(None)
     }
 
+    fn quiet(&self, _: &PackageName) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn recall(&self, _: &PackageName, _: &[u8]) -> Result<(), Failure> {
         Ok(())
     }

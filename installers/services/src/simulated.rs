@@ -125,6 +125,10 @@ impl Services for SimulatedServices {
         Ok(Some(vec![u8::from(self.active(package).exists())]))
     }
 
+    fn quiet(&self, package: &PackageName) -> Result<(), Failure> {
+        self.stop(package)
+    }
+
     fn recall(&self, package: &PackageName, snapshot: &[u8]) -> Result<(), Failure> {
         match snapshot {
             [1] => durable::write(&self.ran(package), b"").map_err(failed),

@@ -5,13 +5,19 @@ use std::{collections::BTreeSet, path::Path};
 
 use wharf_fault as fault;
 use wharf_frames::{
-    Cause, Failure, PackageName, Step, Text,
+    Cause, Failure, OperationId, PackageName, Step, Text,
     installer::{Found, JobPhase},
     packed::PackedFile,
 };
-use wharf_managers::{Dependencies, Install, InstallOptions, PackageFile, Progress, Supervisor};
+use wharf_managers::{
+    Dependencies, Install, InstallOptions, OrderError, PackageFile, Progress, Supervisor,
+};
+use wharf_root::Change;
 
-use super::{Done, Stop, Worker, boot, has_begun, is_the_same, is_used_up, step::Permit};
+use super::{
+    Done, Stop, Worker, boot, has_begun, is_the_same, is_used_up,
+    step::{Permit, nothing_kept},
+};
 use crate::{
     device::Installation,
     keep, log,
@@ -157,9 +163,7 @@ impl Worker<'_> {
         let old: Vec<Old> = self.old_versions(job)?;
         self.tell_returning(job, None);
         for before in &job.before {
-            if let Some(units) = &before.units {
-                self.device.services.recall(&before.package, units)?;
-            }
+            self.recall_units(before)?;
         }
         if let Err(failure) = self.install_old(job, &old) {
             // New packages may stand in the way, or work that was interrupted.
@@ -185,28 +189,82 @@ impl Worker<'_> {
         self.devices(job)
     }
 
+    /// Makes the units ready for the old version. A package that is back already runs as before.
+    fn recall_units(&self, before: &Before) -> Result<(), Failure> {
+        let (name, services) = (&before.package, &self.device.services);
+        let found = self.device.found(name)?;
+        let is_back = is_the_same(before.found.as_ref(), found.as_ref());
+        if found.is_some() && before.found.is_some() && (before.units.is_some() || !is_back) {
+            services.quiet(name)?;
+        }
+        match &before.units {
+            Some(units) => services.recall(name, units),
+            None => Ok(()),
+        }
+    }
+
+    /// Installs the kept version before the one in place, with the configuration files that it had. It runs if the one in
+    /// place did.
+    pub(super) fn go_to_previous(
+        &self,
+        name: &PackageName,
+        before: Option<Before>,
+        operation: OperationId,
+        cut_off: bool,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, OrderError> {
+        let ran = before
+            .as_ref()
+            .and_then(|it| it.found.as_ref())
+            .is_some_and(|it| it.active);
+        let Some(previous) = before.and_then(|before| before.previous) else {
+            return Err(nothing_kept(name).into());
+        };
+        let old = self.old(&previous.judged, cut_off)?;
+        let installation = Installation {
+            install: &old.install,
+            unit_files: &old.unit_files,
+            operation,
+            adopts: false,
+        };
+        let services = &self.device.services;
+        self.device
+            .install_held(&[installation], &Dependencies::None, supervisor)?;
+        if let Some(replaced) = previous.configuration {
+            self.put_paths_back(&self.kept.configuration(name, replaced))?;
+        }
+        fault::point("previous.installed");
+        services.settle(name, operation, true)?;
+        if ran {
+            services.activate(name, operation)?;
+        }
+        Ok(Change::Changed)
+    }
+
     /// The versions that the device had, the last step first.
     fn old_versions(&self, job: &Job) -> Result<Vec<Old>, Failure> {
-        let mut old = Vec::new();
-        for back in job.before.iter().rev().filter_map(|it| it.back.as_ref()) {
-            self.kept.still_holds(back)?;
-            let path = self.kept.file(back);
-            let unit_files = self.device.unit_files(&path)?;
-            let file = PackageFile {
-                path,
-                package: back.package.clone(),
-            };
-            let options = InstallOptions {
-                allow_downgrade: true,
-                reinstall: job.cut_off || job.has_other_bytes(back),
-            };
-            let install = Install { file, options };
-            old.push(Old {
-                install,
-                unit_files,
-            });
-        }
-        Ok(old)
+        let backs = job.before.iter().rev().filter_map(|it| it.back.as_ref());
+        backs
+            .map(|back| self.old(back, job.cut_off || job.has_other_bytes(back)))
+            .collect()
+    }
+
+    fn old(&self, back: &Judged, reinstall: bool) -> Result<Old, Failure> {
+        self.kept.still_holds(back)?;
+        let path = self.kept.file(back);
+        let unit_files = self.device.unit_files(&path)?;
+        let file = PackageFile {
+            path,
+            package: back.package.clone(),
+        };
+        let options = InstallOptions {
+            allow_downgrade: true,
+            reinstall,
+        };
+        Ok(Old {
+            install: Install { file, options },
+            unit_files,
+        })
     }
 
     /// Keeps the configuration files of each package that can go back. If they cannot be kept, the way back leaves them as they
@@ -267,16 +325,19 @@ impl Worker<'_> {
 
     fn put_configuration_back(&self, job: &Job) -> Result<(), Failure> {
         for before in job.before.iter().filter(|it| it.keeps_configuration) {
-            let from = self.kept.configuration(&before.package, job.operation);
-            keep::put_back(self.root, &from).map_err(|error| {
-                let detail = format!(
-                    "cannot put configuration back from {}: {error}",
-                    from.display()
-                );
-                Failure::new(Cause::Unavailable, detail)
-            })?;
+            self.put_paths_back(&self.kept.configuration(&before.package, job.operation))?;
         }
         Ok(())
+    }
+
+    fn put_paths_back(&self, from: &Path) -> Result<(), Failure> {
+        keep::put_back(self.root, from).map_err(|error| {
+            let detail = format!(
+                "cannot put configuration back from {}: {error}",
+                from.display()
+            );
+            Failure::new(Cause::Unavailable, detail)
+        })
     }
 
     /// Installs the old versions, in one run if the package manager can do that. Their units are held until all of them are

@@ -216,8 +216,10 @@ impl Worker<'_> {
     pub(super) fn settle_all(&self, job: &Job) {
         for step in job.steps.iter().rev() {
             match step {
-                Step::Install(_) | Step::Activate(_) => self.settle(job, step, package(step)),
-                Step::Uninstall(_) | Step::Purge(_) | Step::Deactivate(_) | Step::Back(_) => {}
+                Step::Install(_) | Step::Activate(_) | Step::Back(_) => {
+                    self.settle(job, step, package(step))
+                }
+                Step::Uninstall(_) | Step::Purge(_) | Step::Deactivate(_) => {}
             }
         }
     }

@@ -56,7 +56,7 @@ impl Worker<'_> {
             }
             Step::Activate(name) => Step::Activate(name.clone()),
             Step::Deactivate(name) => Step::Deactivate(name.clone()),
-            Step::Back(name) => return Err(NotDone::Refused(nothing_kept(name))),
+            Step::Back(name) => Step::Back(name.clone()),
         })
     }
 
@@ -146,6 +146,10 @@ impl Worker<'_> {
             },
         };
         let done = match permits {
+            [Step::Back(name)] => {
+                let before = job.borrow().before_of(name).cloned();
+                self.go_to_previous(name, before, operation, cut_off, supervisor)
+            }
             [step] => self.perform(operation, cut_off, step, supervisor),
             installs => self.install(operation, installs, supervisor),
         };
@@ -206,7 +210,8 @@ impl Worker<'_> {
                 (supervisor.begin)(&Brought::default())?;
                 Ok(self.device.services.deactivate(name)?)
             }
-            Step::Back(name) => Err(nothing_kept(name).into()),
+            // See [`Worker::go_to_previous`].
+            Step::Back(_) => Ok(Change::Unchanged),
         }
     }
 
@@ -250,10 +255,13 @@ impl Worker<'_> {
                 percent: None,
             },
         );
-        job.steps.iter().map(|step| self.look_at(step)).collect()
+        job.steps
+            .iter()
+            .map(|step| self.look_at(job, step))
+            .collect()
     }
 
-    fn look_at(&self, step: &Step<Sealed>) -> Result<Option<Found>, Failure> {
+    fn look_at(&self, job: &Job, step: &Step<Sealed>) -> Result<Option<Found>, Failure> {
         let name = package(step);
         let device = self.device.found(name)?;
         let whole = device.as_ref().filter(|found| found.is_whole());
@@ -265,7 +273,7 @@ impl Worker<'_> {
             Step::Purge(_) => device.is_none() && !self.manager().leaves_configuration(name)?,
             Step::Activate(_) => whole.is_some_and(|found| found.active),
             Step::Deactivate(_) => whole.is_some_and(|found| !found.active),
-            Step::Back(_) => whole.is_some(),
+            Step::Back(_) => whole.is_some_and(|found| job.is_previous(found)),
         };
         if holds {
             return Ok(device);
@@ -310,6 +318,12 @@ impl Worker<'_> {
                 self.record_failed_install(job, &file.judged, device, done.is_back)?;
             }
             Step::Uninstall(_) | Step::Purge(_) => self.raise(job, name, device)?,
+            Step::Back(_) if done.failure.is_none() => {
+                if let Some(previous) = job.previous(name) {
+                    let judged = &previous.judged;
+                    return self.ledger.record(judged, self.manager(), self.policy);
+                }
+            }
             Step::Activate(_) | Step::Deactivate(_) | Step::Back(_) => {}
         }
         match device {
@@ -352,9 +366,11 @@ impl Worker<'_> {
     }
 }
 
-/// No installation keeps the file of the version before.
+/// There is no kept file of the version before.
 pub(crate) fn nothing_kept(name: &PackageName) -> Failure {
-    let detail = format!("nothing is kept of the version before {name}: install its older version");
+    let detail = format!(
+        "the file of the version of {name} before the one in place is not kept: install that version"
+    );
     Failure::new(Cause::Policy, detail)
 }
 

@@ -82,6 +82,7 @@ impl From<Job> for super::Job {
                 left_configuration: false,
                 units: None,
                 keeps_configuration: false,
+                previous: None,
             }],
         };
         Self {

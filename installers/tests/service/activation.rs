@@ -4,7 +4,7 @@
 use std::fs;
 
 use wharf_frames::{
-    Cause, Step,
+    Cause, Step, Transaction,
     installer::{InstallerReply, InstallerRequest, Outcome, StageEntry},
 };
 use wharf_tests::{
@@ -85,6 +85,7 @@ fn installed_software_runs_between_activate_and_deactivate_and_at_no_other_boot(
     the_services_of_a_dependency_start(&mut machine, By::Debhelper);
     runs_only_while_it_is_active(&mut machine, [By::Debhelper; 2]);
     the_services_of_a_dependency_are_left_alone(&mut machine);
+    a_failed_upgrade_goes_back_to_what_ran(&mut machine, By::Debhelper);
     a_purged_package_starts_only_what_its_next_installation_enables(&mut machine);
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.unfinished(), "");
@@ -103,7 +104,7 @@ fn services_of_an_rpm_run_between_activate_and_deactivate_and_at_no_other_boot()
     the_services_of_a_dependency_start(&mut machine, By::Helper);
     runs_only_while_it_is_active(&mut machine, [By::Helper, By::Macros]);
     the_services_of_a_dependency_are_left_alone(&mut machine);
-    an_upgrade_whose_last_script_fails_leaves_it_down(&mut machine);
+    a_failed_upgrade_goes_back_to_what_ran(&mut machine, By::Macros);
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.unfinished(), "");
 }
@@ -115,6 +116,7 @@ fn services_of_an_ipk_run_between_activate_and_deactivate_and_at_no_other_boot()
     };
     machine.policy("allow-purge = [\"other\"]\n");
     runs_only_while_it_is_active(&mut machine, [By::Hand; 2]);
+    a_failed_upgrade_goes_back_to_what_ran(&mut machine, By::Hand);
     assert_eq!(machine.container().failed_units(), [""; 0]);
     assert_eq!(machine.unfinished(), "");
 }
@@ -236,22 +238,43 @@ fn an_upgrade_that_fails_leaves_it_running(machine: &mut Machine, package: &str,
     assert!(machine.is_active(package));
 }
 
-/// rpm has installed it then, and another installation of the same version repairs it.
-fn an_upgrade_whose_last_script_fails_leaves_it_down(machine: &mut Machine) {
-    let failing =
-        services("acme", "4", By::Macros).then(Script::Postinst, "echo no anchor; exit 3");
-    let outcome = machine.install(&failing);
-    let failure = outcome.failure.expect("its %post fails");
-    assert_eq!(failure.cause, Cause::Script, "{failure}");
-    let device = outcome.device.expect("a part of it");
-    assert_eq!((device.version.as_str(), device.active), ("4-1", false));
-    assert!(!device.is_whole(), "{device}");
-    assert_eq!(machine.running("acme"), [""; 0]);
-    machine.reboot();
-    assert_eq!(machine.running("acme"), [""; 0], "after a boot");
-    succeeded(&machine.install(&services("acme", "4", By::Macros)), false);
+/// The old version runs again, also if the new one is in place and its services fail.
+fn a_failed_upgrade_goes_back_to_what_ran(machine: &mut Machine, by: By) {
+    succeeded(&machine.install(&services("acme", "4", by)), false);
     succeeded(&machine.activate("acme"), true);
+    let before = machine.state("acme");
+    let failing = services("acme", "5", by).then(Script::Postinst, "echo no anchor; exit 3");
+    let outcome = machine.install(&failing);
+    let failure = outcome.failure.expect("its last script fails");
+    assert_eq!(failure.cause, Cause::Script, "{failure}");
+    assert_eq!(outcome.device, before);
     assert_eq!(machine.running("acme"), KINDS);
+
+    let worse =
+        "[Service]\nType=oneshot\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n";
+    let failing = services("acme", "6", by)
+        .file(&format!("{UNITS}/acme-worse.service"), worse)
+        .then(
+            Script::Postinst,
+            "systemctl enable --quiet acme-worse.service",
+        );
+    let (stage, package) = machine.sealed(&failing);
+    let outcome = machine.run(&InstallerRequest::Perform {
+        operation: machine.operation(),
+        transaction: Transaction {
+            steps: vec![Step::Install(stage), Step::Activate(package.name)],
+        },
+    });
+    let failure = outcome.failure.expect("its service does not start");
+    assert_eq!(failure.cause, Cause::Unit, "{failure}");
+    assert_eq!(outcome.device, before);
+    assert_eq!(machine.running("acme"), KINDS);
+    let links = machine
+        .container()
+        .sh("find /etc/systemd/system -name acme-worse.service");
+    assert_eq!(links, "", "nothing of the new version is enabled");
+    machine.reboot();
+    assert_eq!(machine.running("acme"), KINDS, "after a boot");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use wharf_frames::{
 use wharf_tests::command::output_of;
 
 use crate::{
-    machine::{Deb, Machine, Script, Signer, name, perform},
+    machine::{Deb, Machine, Script, Signer, name, perform, refused},
     runs::run_steps,
 };
 
@@ -443,4 +443,99 @@ fn configuration_files_go_back_as_they_were_with_apt() {
 #[test]
 fn configuration_files_go_back_as_they_were_with_dnf() {
     configuration_goes_back(&Machine::dnf().started());
+}
+
+fn go_back(machine: &Machine) -> Outcome {
+    machine.run(&perform(machine.operation(), Step::Back(name("acme"))))
+}
+
+/// Back by order, with the configuration as it was; once, since one version is kept.
+fn goes_back_by_order(machine: &Machine) {
+    let conffile = machine.root().join("etc/acme.conf");
+    let deb = |version: &str| {
+        Deb::new("acme", version).conffile("/etc/acme.conf", &format!("of {version}\n"))
+    };
+    assert_eq!(machine.install(&deb("1")).failure, None);
+    let back = perform(machine.operation(), Step::Back(name("acme")));
+    assert_eq!(
+        refused(machine.ask(&back)),
+        Cause::Policy,
+        "there is none before"
+    );
+    fs::write(&conffile, "mine\n").unwrap();
+    assert_eq!(machine.install(&deb("2")).failure, None);
+    fs::write(&conffile, "of the new one\n").unwrap();
+
+    let outcome = go_back(machine);
+    assert_eq!(outcome.failure, None);
+    let found = outcome.device.expect("the version before");
+    assert!(
+        found.version.as_str().starts_with('1') && found.managed,
+        "{found}"
+    );
+    assert_eq!(fs::read_to_string(&conffile).unwrap(), "mine\n");
+    let back = perform(machine.operation(), Step::Back(name("acme")));
+    assert_eq!(
+        refused(machine.ask(&back)),
+        Cause::Policy,
+        "nothing more is kept"
+    );
+    assert_eq!(kept(machine, "acme").len(), 1);
+
+    // The next upgrade has its way back.
+    let failing = deb("3").script(Script::Postinst, "exit 3");
+    let failure = machine
+        .install(&failing)
+        .failure
+        .expect("its postinst fails");
+    assert!(
+        failure.detail.as_str().starts_with("it was sent back: "),
+        "{failure}"
+    );
+}
+
+#[test]
+fn back_installs_the_version_before_with_its_configuration_with_apt() {
+    goes_back_by_order(&Machine::debian().started());
+}
+
+#[test]
+fn back_installs_the_version_before_with_its_configuration_with_dnf() {
+    goes_back_by_order(&Machine::dnf().started());
+}
+
+#[test]
+fn software_that_ran_runs_after_back_and_a_back_that_fails_leaves_the_newer_version_running() {
+    let machine = Machine::simulated().started();
+    for version in ["1", "2"] {
+        assert_eq!(machine.install(&Deb::new("acme", version)).failure, None);
+    }
+    let activate = perform(machine.operation(), Step::Activate(name("acme")));
+    assert_eq!(machine.run(&activate).failure, None);
+    for fault in ["fail-postinst", "fail-activate"] {
+        let path = machine.tell(fault);
+        fs::write(
+            &path,
+            if fault == "fail-postinst" {
+                "acme 1"
+            } else {
+                ""
+            },
+        )
+        .unwrap();
+        let outcome = go_back(&machine);
+        fs::remove_file(path).unwrap();
+        let failure = outcome.failure.expect("the version before fails");
+        assert!(failure.detail.as_str().contains(fault), "{failure}");
+        let found = outcome.device.expect("the newer version");
+        assert_eq!(
+            (found.to_string().as_str(), found.active),
+            ("acme 2", true),
+            "{fault}"
+        );
+    }
+    let outcome = go_back(&machine);
+    assert_eq!(outcome.failure, None);
+    let found = outcome.device.expect("the version before");
+    assert_eq!((found.to_string().as_str(), found.active), ("acme 1", true));
 }

@@ -121,6 +121,25 @@ impl Systemd {
         record.encoded().map(Some)
     }
 
+    /// Disables and stops the units of the version in place. The record stays as it is.
+    pub(super) fn quiet_units(
+        &self,
+        package: &PackageName,
+        shipped: &Shipped,
+    ) -> Result<(), Failure> {
+        if self.protected.package(package).is_some() {
+            return Ok(());
+        }
+        let gate = self.gate(package, &[shipped], [])?;
+        let known = Self::with_state(&gate, shipped);
+        let enabled = self.manager.those(&known, UnitState::is_enabled)?;
+        self.manager.disable(&enabled)?;
+        let units: Vec<UnitName> = shipped.units.iter().cloned().collect();
+        let units = gate.instances(&units);
+        self.stop_all(&gate, &units)?;
+        self.manager.forget_failures(&units)
+    }
+
     /// Makes the record of a snapshot the one of the package. Units that it has gained since stay known, so that they are
     /// stopped.
     pub(super) fn recall_units(

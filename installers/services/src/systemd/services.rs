@@ -69,6 +69,10 @@ impl Services for Systemd {
         }
     }
 
+    fn quiet(&self, package: &PackageName) -> Result<(), Failure> {
+        self.quiet_units(package, &self.installed_units(package)?)
+    }
+
     fn recall(&self, package: &PackageName, snapshot: &[u8]) -> Result<(), Failure> {
         self.recall_units(package, snapshot)
     }
