@@ -106,7 +106,7 @@ impl InstallerJob {
         wharf_fault::point("job.submitted");
         self.submitted.send_replace(true);
         let mut watch = installer.watch(operation).await?;
-        let mut is_told = false;
+        let mut told = None;
         loop {
             match watch.next().await? {
                 JobStatus::Ended(outcome) => {
@@ -124,8 +124,8 @@ impl InstallerJob {
                 // The caller submits it again.
                 JobStatus::Unknown => return Err(InstallerError::Later(forgotten())),
                 JobStatus::Open { phase, percent } => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        context.report(self.instance, Event::Underway { operation });
+                    if told.replace(phase) != Some(phase) {
+                        context.report(self.instance, Event::Underway { operation, phase });
                     }
                     tracing::debug!(WHARF_OPERATION = %operation, "the job continues: {phase:?}, {percent:?}");
                     context.publisher.progress(operation, percent);

@@ -3,7 +3,7 @@
 
 use wharf_frames::{
     Action, Failure, OperationId, Secret, StageId, Text,
-    installer::{Found, SealedPackage},
+    installer::{Found, JobPhase, SealedPackage},
 };
 
 use crate::{ObjectLink, Requester};
@@ -55,6 +55,8 @@ pub enum Event {
     Underway {
         /// A queued operation that has started.
         operation: OperationId,
+        /// The phase of the job.
+        phase: JobPhase,
     },
     /// Bytes of the package arrive: the first ones, or the first ones after a wait.
     FirstByte {

@@ -132,10 +132,10 @@ pub fn transition(
             None => delivery::waits(instance, operation, why),
         },
         Event::Started { operation } => match instance.work() {
-            Some(_) => work::started(instance, operation),
+            Some(_) => work::started(instance, operation, rules),
             None => delivery::started(instance, operation),
         },
-        Event::Underway { operation } => work::underway(instance, operation),
+        Event::Underway { operation, phase } => work::underway(instance, operation, phase),
         Event::FirstByte { operation } => delivery::first_byte(instance, operation),
         Event::PackageWritten { operation } => delivery::package_written(instance, operation),
         Event::SealWaits { stage, why } => delivery::seal_waits(instance, stage, why),

@@ -94,6 +94,7 @@ impl Work {
 pub enum WorkProgress {
     /// In the gate, with the reason why it waits, if known.
     Queued(Option<Text>),
-    /// Started: the installer has it, or gets it as soon as it answers; with the reason why it waits.
+    /// Started: the installer has it, or gets it as soon as it answers. With the line for a person that says why it waits, or
+    /// what is done in a phase that takes long.
     Running(Option<Text>),
 }

@@ -212,7 +212,8 @@ fn damaged(title: &str, damage: &Text) -> Text {
 /// The text for work. An accepted operation counts as running, unless it has a reason to wait.
 fn working(doing: &str, title: &str, work: &Work) -> Text {
     match &work.progress {
-        WorkProgress::Queued(Some(why)) | WorkProgress::Running(Some(why)) => waiting(why.as_str()),
+        WorkProgress::Queued(Some(why)) => waiting(why.as_str()),
+        WorkProgress::Running(Some(line)) => line.clone(),
         WorkProgress::Queued(None) | WorkProgress::Running(None) => {
             format!("{doing} {title}").into()
         }
@@ -244,6 +245,6 @@ fn of_download(delivery: &Delivery) -> (ReasonCode, Text) {
     }
 }
 
-fn waiting(what: &str) -> Text {
+pub(crate) fn waiting(what: &str) -> Text {
     format!("waiting for {what}").into()
 }

@@ -100,7 +100,7 @@ fn verify_install(
 }
 
 /// Whether to activate the software. TS 5.2 leaves it INACTIVE, unless the policy of this device says otherwise.
-fn is_to_be_active(name: &PackageName, was_active: bool, rules: &Rules<'_>) -> bool {
+pub(super) fn is_to_be_active(name: &PackageName, was_active: bool, rules: &Rules<'_>) -> bool {
     match rules.activation {
         _ if name == rules.own_package => true,
         ActivationPolicy::Always => true,

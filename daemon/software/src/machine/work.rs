@@ -1,26 +1,33 @@
 //! An accepted operation of the installer until its end: it waits in the gate, runs, or is refused.
 
-use wharf_frames::{Action, Failure, OperationId, Step, Text};
+use wharf_frames::{Action, Failure, OperationId, Step, Text, installer::JobPhase};
 
-use super::Transition;
+use super::{Rules, Transition, end::is_to_be_active};
 use crate::{
     Effect, Instance,
     causes::{During, update_result},
     instance::{Condition, InPlace, Initial, InstallationState, InstanceState, Software, Switch},
     operation::{Work, WorkProgress},
+    reason::waiting,
 };
 
 /// The operation waits in the gate, or for the installer.
 pub(super) fn waits(instance: &Instance, operation: OperationId, why: Text) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
-    let (WorkProgress::Queued(waiting) | WorkProgress::Running(waiting)) = &mut work.progress;
-    *waiting = Some(why);
+    match &mut work.progress {
+        WorkProgress::Queued(told) => *told = Some(why),
+        WorkProgress::Running(told) => *told = Some(waiting(why.as_str())),
+    }
     Some(Transition::to(next, Vec::new()))
 }
 
 /// Starts the operation: it passed the gate.
-pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Transition> {
+pub(super) fn started(
+    instance: &Instance,
+    operation: OperationId,
+    rules: &Rules<'_>,
+) -> Option<Transition> {
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
     if matches!(work.progress, WorkProgress::Running(_)) {
@@ -28,7 +35,9 @@ pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Tra
     }
     work.progress = WorkProgress::Running(None);
     let (action, _) = instance.work()?;
-    let transaction = step(instance, action)?.into();
+    let mut steps = vec![step(instance, action)?];
+    steps.extend(activation(instance, rules).filter(|_| action == Action::Install));
+    let transaction = wharf_frames::Transaction { steps };
     let effect = Effect::Perform {
         operation,
         transaction,
@@ -36,15 +45,45 @@ pub(super) fn started(instance: &Instance, operation: OperationId) -> Option<Tra
     Some(Transition::to(next, vec![effect]))
 }
 
-/// The installer works on it: the reason to wait is dropped.
-pub(super) fn underway(instance: &Instance, operation: OperationId) -> Option<Transition> {
+/// The Activate in the transaction of an upgrade that is to be active: if the new version does not stay up, the installer
+/// puts the old one back. It is there only if the old version was active. Otherwise, and after a first installation,
+/// nothing that runs is lost by a failure: the software stays installed, and an Activate of its own follows. So it does for the
+/// agent's own package, whose job ends without the agent.
+fn activation(instance: &Instance, rules: &Rules<'_>) -> Option<Step> {
+    let (name, known) = (&instance.package()?.name, instance.in_place()?);
+    let is_upgrade = known.name == *name && known.was_active && name != rules.own_package;
+    (is_upgrade && is_to_be_active(name, true, rules)).then(|| Step::Activate(name.clone()))
+}
+
+/// The installer works on it. The reason to wait is dropped.
+pub(super) fn underway(
+    instance: &Instance,
+    operation: OperationId,
+    phase: JobPhase,
+) -> Option<Transition> {
+    let line = line_of(instance, phase);
     let mut next = instance.clone();
     let work = work_mut(&mut next.state).filter(|work| work.id == operation)?;
     match &mut work.progress {
         WorkProgress::Queued(_) => return None,
-        WorkProgress::Running(waiting) => *waiting = None,
+        WorkProgress::Running(told) => *told = line,
     }
     Some(Transition::to(next, Vec::new()))
+}
+
+/// The line for a phase of an Install in which nothing else tells what is done.
+fn line_of(instance: &Instance, phase: JobPhase) -> Option<Text> {
+    let package = instance.package()?;
+    let (Action::Install, _) = instance.work()? else {
+        return None;
+    };
+    let doing = match (phase, instance.in_place()) {
+        (JobPhase::Watching, _) => "checking that it stays up".to_owned(),
+        (JobPhase::Returning, Some(known)) => format!("going back to {}", known.version),
+        (JobPhase::Returning, None) => "going back".to_owned(),
+        _ => return None,
+    };
+    Some(format!("{} {}: {doing}", package.name, package.version).into())
 }
 
 /// The action with its target, as the instance has it.

@@ -1,6 +1,6 @@
 //! The decisions about what is accepted and has not ended.
 
-use wharf_frames::{Action, Cause, Failure, OperationId, StageId, Step};
+use wharf_frames::{Action, Cause, Failure, OperationId, StageId, Step, installer::JobPhase};
 use wharf_software::{
     Effect, Event, Instance, InstanceRecord, OperationKind, RefusalCode, UpdateResult, UpdateState,
     operation::Phase,
@@ -170,7 +170,7 @@ fn a_report_about_what_is_over_changes_nothing() {
                 why: "late".into(),
             },
             Event::Started { operation },
-            Event::Underway { operation },
+            underway_in(operation, JobPhase::Returning),
             Event::FirstByte { operation },
             Event::PackageWritten { operation },
             Event::Sealed {

@@ -282,8 +282,12 @@ pub(crate) fn ended_with(
 
 /// The running operation of this row waits.
 pub(crate) fn waiting(record: InstanceRecord) -> InstanceRecord {
+    let why = match record.update_state {
+        UpdateState::Downloaded => "the installer",
+        _ => "waiting for the installer",
+    };
     InstanceRecord {
-        note: Some("the installer".into()),
+        note: Some(why.into()),
         ..record
     }
 }
@@ -417,7 +421,10 @@ fn doing(instance: &Instance) -> String {
     match (&record.operation, record.progress) {
         (Some(operation), Some(StoredProgress::Running))
             if operation.kind != OperationKind::Pull
-                && record.note.is_some()
+                && record
+                    .note
+                    .as_ref()
+                    .is_some_and(|note| note.as_str().starts_with("waiting"))
                 && after.is_empty() =>
         {
             format!(", {} waiting", operation.kind.as_str())

@@ -1,6 +1,6 @@
 //! The decisions about Install (TS 5.1.2.4, 5.1.3.1).
 
-use wharf_frames::{Action, Cause, Failure};
+use wharf_frames::{Action, Cause, Failure, Step, Transaction, installer::JobPhase};
 use wharf_software::{
     ActivationPolicy, Effect, Event, Instance, InstanceRecord, OperationKind, RefusalCode,
     Resource, Rules, UpdateResult, changes,
@@ -58,8 +58,7 @@ fn a_queued_install_is_delivered_0_with_reason_50_and_says_what_it_waits_for() {
 
 #[test]
 fn an_install_says_what_keeps_the_installer_from_it_until_it_is_at_it() {
-    let underway = Event::Underway { operation: RUNNING };
-    unchanged(installing(), underway.clone());
+    unchanged(installing(), underway(JobPhase::Planning));
     let wait = Event::Waiting {
         operation: RUNNING,
         why: "the installer: nobody listens".into(),
@@ -70,12 +69,117 @@ fn an_install_says_what_keeps_the_installer_from_it_until_it_is_at_it() {
         reason(&made),
         "50: waiting for the installer: nobody listens"
     );
-    let again = transition(left(&made), underway, &rules()).unwrap();
+    let again = transition(left(&made), underway(JobPhase::Planning), &rules()).unwrap();
     assert_eq!(reason(&again), "50: installing nginx 2.0");
     unchanged(
         running(OperationKind::Action(Action::Install), Queued, delivered()),
-        Event::Underway { operation: RUNNING },
+        underway(JobPhase::Planning),
     );
+}
+
+#[test]
+fn an_install_says_that_it_checks_whether_the_software_stays_up_and_that_it_goes_back() {
+    let upgrade = with_software(installing());
+    for (record, phase, expected) in [
+        (&upgrade, JobPhase::Applying, "50: installing nginx 2.0"),
+        (&upgrade, JobPhase::Verifying, "50: installing nginx 2.0"),
+        (
+            &upgrade,
+            JobPhase::Watching,
+            "50: nginx 2.0: checking that it stays up",
+        ),
+        (
+            &upgrade,
+            JobPhase::Returning,
+            "50: nginx 2.0: going back to 1.0",
+        ),
+        (
+            &installing(),
+            JobPhase::Returning,
+            "50: nginx 2.0: going back",
+        ),
+    ] {
+        let made = then(record.clone(), underway(phase));
+        assert_eq!((at(&made), reason(&made).as_str()), ((3, 0), expected));
+        let again = then(
+            InstanceRecord::from(left(&made)),
+            underway(JobPhase::Applying),
+        );
+        assert_eq!(reason(&again), "50: installing nginx 2.0");
+    }
+    for kind in [Action::Uninstall, Action::Activate, Action::Back] {
+        let record = running(OperationKind::Action(kind), Running, installed(false));
+        unchanged(record, underway(JobPhase::Returning));
+    }
+}
+
+#[test]
+fn an_upgrade_of_active_software_that_is_to_be_active_is_one_transaction_with_its_activation() {
+    let by_policy = |activation| Rules {
+        activation,
+        ..rules()
+    };
+    let queued = |record| running(OperationKind::Action(Action::Install), Queued, record);
+    let upgrade = |active| InstanceRecord {
+        in_place: Some(software("1.0", active)),
+        ..queued(with_stopped(delivered()))
+    };
+    let mut beside = upgrade(true);
+    if let Some(known) = &mut beside.in_place {
+        known.name = name("nginx-light");
+    }
+    let own = Rules {
+        activation: ActivationPolicy::Keep,
+        ..own_rules()
+    };
+    for (rules, record, joined) in [
+        (by_policy(ActivationPolicy::Keep), upgrade(true), true),
+        (by_policy(ActivationPolicy::Always), upgrade(true), true),
+        (by_policy(ActivationPolicy::Server), upgrade(true), false),
+        (by_policy(ActivationPolicy::Keep), upgrade(false), false),
+        (by_policy(ActivationPolicy::Always), upgrade(false), false),
+        (
+            by_policy(ActivationPolicy::Always),
+            queued(delivered()),
+            false,
+        ),
+        (by_policy(ActivationPolicy::Keep), beside, false),
+        (own, upgrade(true), false),
+    ] {
+        let mut steps = vec![Step::Install(STAGE)];
+        steps.extend(joined.then(|| on(Action::Activate)));
+        let made = by(
+            &rules,
+            record.clone(),
+            Event::Started { operation: RUNNING },
+        );
+        let expected = Effect::Perform {
+            operation: RUNNING,
+            transaction: Transaction { steps },
+        };
+        assert_eq!(made.effects, [expected], "{record:?}");
+    }
+}
+
+#[test]
+fn an_upgrade_that_did_not_stay_up_is_delivered_58_and_the_old_version_runs() {
+    let rules = Rules {
+        activation: ActivationPolicy::Keep,
+        ..rules()
+    };
+    let failure = Failure::new(
+        Cause::Unit,
+        "it was sent back: nginx.service did not stay up",
+    );
+    let ended = ended(Some(failure), Some(found("1.0", true)));
+    let made = by(&rules, with_software(installing()), ended);
+    assert_eq!(at(&made), (3, 58));
+    let known = left(&made).in_place().unwrap();
+    assert_eq!((known.was_active, known.runs), (true, true));
+    assert_eq!(left(&made).operation(), None);
+    let told = "60: nginx 2.0 is not installed: it was sent back: nginx.service did not stay up; \
+                nginx 1.0 is in place and runs";
+    assert_eq!(reason(&made), told);
 }
 
 #[test]

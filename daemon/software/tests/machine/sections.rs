@@ -1,6 +1,9 @@
 //! The events of docs/machine.md, and the clauses that their outcomes cite.
 
-use wharf_frames::{Action, Cause, Failure, Secret, installer::Found};
+use wharf_frames::{
+    Action, Cause, Failure, Secret,
+    installer::{Found, JobPhase},
+};
 use wharf_software::{
     ActivationPolicy, Event, Instance, ObjectLink, OperationKind, PackageSource, Requester, Rules,
     ShortId, UpdateState, Write,
@@ -8,7 +11,7 @@ use wharf_software::{
 
 use crate::{
     cells::*,
-    steps::{by_user, purge},
+    steps::{by_user, purge, underway},
 };
 
 /// The decisions that the cells cite, besides the specification.
@@ -107,7 +110,7 @@ pub(crate) const DECISIONS: [(&str, &str); 32] = [
     ),
     (
         "D24",
-        "After an Install the software is INACTIVE (TS 5.2), or activated by the policy `keep` or `always`.",
+        "After an Install the software is INACTIVE (TS 5.2), or activated by the policy `keep` or `always`. If it replaces software that was active, Install and Activate are one transaction: the job checks that the new version stays up. If it does not, the old version is back, and the Install has failed. A first installation and the agent's own package get an Activate of their own.",
     ),
     (
         "D25",
@@ -412,7 +415,10 @@ fn reports() -> Vec<Section> {
     vec![
         Section::report("The operation waits for the gate, or for the installer", Event::Waiting { operation: RUNNING, why: "the clock".into() }, |_| "D16"),
         Section::report("The gate lets the operation start", Event::Started { operation: RUNNING }, |_| "D1, D16, D29"),
-        Section::report("The installer works on the job: 16 drops the reason for the wait", Event::Underway { operation: RUNNING }, |_| "D1"),
+        Section::report("The gate lets the operation start, by the policy `keep` or `always`", Event::Started { operation: RUNNING }, |_| "D1, D16, D24, D29").by(Rules { activation: ActivationPolicy::Keep, ..rules() }),
+        Section::report("The installer works on the job: 16 drops the reason for the wait", underway(JobPhase::Applying), |_| "D1"),
+        Section::report("The job checks that the software stays up", underway(JobPhase::Watching), |_| "D1, D24"),
+        Section::report("The job failed and goes back", underway(JobPhase::Returning), |_| "D1, D24"),
         Section::report("Bytes arrive", Event::FirstByte { operation: RUNNING }, |_| "TS Appendix B; D16"),
         Section::report("The package is written", Event::PackageWritten { operation: RUNNING }, |_| "TS table 5.1.1-1, 5.1.2.3; D15"),
         Section::report("The installer has no verdict yet", Event::SealWaits { stage: STAGE, why: "a verdict".into() }, |_| "TS 5.1.2.3"),

@@ -1,6 +1,9 @@
 //! Events and steps in few words, for the decisions of the other files.
 
-use wharf_frames::{Action, Cause, Failure, Secret, installer::Found};
+use wharf_frames::{
+    Action, Cause, Failure, OperationId, Secret,
+    installer::{Found, JobPhase},
+};
 use wharf_software::{
     Event, Instance, InstanceRecord, NewOperation, PackageSource, Refusal, Requester, Resource,
     Rules, Transition, UpdateResult, Write, changes, transition,
@@ -75,6 +78,15 @@ pub(crate) fn ended(failure: Option<Failure>, device: Option<Found>) -> Event {
         device,
         next: NEXT,
     }
+}
+
+/// The running job is in this phase.
+pub(crate) fn underway(phase: JobPhase) -> Event {
+    underway_in(RUNNING, phase)
+}
+
+pub(crate) fn underway_in(operation: OperationId, phase: JobPhase) -> Event {
+    Event::Underway { operation, phase }
 }
 
 pub(crate) fn failed(cause: Cause) -> Event {
