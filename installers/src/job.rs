@@ -1,9 +1,11 @@
 //! One job, from its record to its end. wharf-job does it. It may die at any point: the next attempt looks first. `step`:
-//! one step of the job. `recovery`: work that an interrupted or failed attempt left. `back`: the way back of a failed job.
+//! one step of the job. `verify`: the check of an upgrade that is activated. `recovery`: work that an interrupted or failed
+//! attempt left. `back`: the way back of a failed job.
 
 mod back;
 mod recovery;
 pub(crate) mod step;
+mod verify;
 
 use std::{cell::RefCell, collections::BTreeSet, fs, io, path::PathBuf};
 
@@ -223,6 +225,7 @@ impl<'a> Worker<'a> {
             _ if is_used_up(job, &boot) => self.give_up(job)?,
             _ => self.change(job, JobAttempt { boot, session })?,
         };
+        self.verify(job)?;
         Ok(devices)
     }
 
@@ -280,7 +283,7 @@ impl<'a> Worker<'a> {
     fn begin_attempt(&self, job: &mut Job, attempt: JobAttempt) -> Result<(), Stop> {
         if job.attempts.is_empty() {
             job.before = self.all_before(job)?;
-            leave_activation_out(job);
+            self.leave_activation_out(job)?;
             if job.removes() {
                 let unused = self.unused(job);
                 job.unused_before = unused.map(|unused| unused.into_iter().collect());
@@ -504,18 +507,6 @@ impl<'a> Worker<'a> {
         for step in &job.steps {
             log::repairs(job, step, what);
         }
-    }
-}
-
-/// An upgrade without a way back does not activate in the same job: its failure would leave the new version in place, and
-/// say that it is not installed. wharfd asks for the activation then.
-fn leave_activation_out(job: &mut Job) {
-    if let [Step::Install(file), Step::Activate(name)] = job.steps.as_slice()
-        && file.judged.package.name == *name
-        && job.back(name).is_none()
-    {
-        log::left_out(job, &job.steps[1]);
-        job.steps.truncate(1);
     }
 }
 

@@ -96,11 +96,11 @@ pub(crate) fn repairs(job: &Job, step: &Step<Sealed>, what: fmt::Arguments<'_>) 
 }
 
 /// A step is not done, since there is no way back.
-pub(crate) fn left_out(job: &Job, step: &Step<Sealed>) {
+pub(crate) fn left_out(job: &Job, step: &Step<Sealed>, why: &str) {
     tracing::info!(
         WHARF_PACKAGE = package(step).as_str(),
         WHARF_OPERATION = %job.operation,
-        "{}: it is no part of this job, since the file of the version before is not kept",
+        "{}: it is no part of this job, since {why}",
         Shown(step)
     );
 }

@@ -45,6 +45,9 @@ pub struct Policy {
     /// The time limit of a job, in seconds.
     #[serde(deserialize_with = "seconds")]
     pub job_time_limit: Duration,
+    /// The time for which the services of an upgrade must stay up, in seconds. With 0, nothing is checked.
+    #[serde(deserialize_with = "short")]
+    pub steady: Duration,
 }
 
 /// The package managers that `backend` can name.
@@ -167,6 +170,7 @@ const WRITTEN: &Written = &[
     ),
     ("lock-wait", "lock-wait = 120"),
     ("job-time-limit", "job-time-limit = 3600"),
+    ("steady", "steady = 30"),
     ("quota", "[quota], and its keys on the lines below"),
     ("quota.*", "a number: files = 32"),
     ("back", "[back], and its key on the line below"),
@@ -195,6 +199,7 @@ impl Default for Policy {
             key: Vec::new(),
             lock_wait: Duration::from_secs(120),
             job_time_limit: Duration::from_secs(3600),
+            steady: Duration::from_secs(30),
         }
     }
 }
@@ -345,6 +350,16 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Er
     }
 }
 
+/// Other jobs wait meanwhile.
+fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match u64::deserialize(deserializer)? {
+        seconds @ 0..=3600 => Ok(Duration::from_secs(seconds)),
+        _ => Err(D::Error::custom(
+            "expected seconds, from 0 to 3600 (an hour)",
+        )),
+    }
+}
+
 fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match u64::deserialize(deserializer)? {
         days @ 1..=3650 => Ok(days),
@@ -461,6 +476,10 @@ mod tests {
                 let policy = parse(&format!("{key} = {number}"));
                 assert_eq!(policy.is_ok(), fits, "{key} = {number}: {policy:?}");
             }
+        }
+        for (seconds, fits) in [(0, true), (3600, true), (3601, false)] {
+            let policy = parse(&format!("steady = {seconds}"));
+            assert_eq!(policy.is_ok(), fits, "steady = {seconds}: {policy:?}");
         }
         let policy = parse("lock-wait = 5\nquota.days = 7").unwrap();
         let found = (policy.lock_wait, policy.quota.days);

@@ -66,6 +66,8 @@ pub const UNIT_STOP: Duration = Duration::from_secs(180);
 pub const DAEMON_STOP: Duration = Duration::from_secs(10);
 /// Time for which a service must keep running if systemd does not see it become ready.
 pub const UNIT_STEADY: Duration = Duration::from_secs(3);
+/// The pause between two looks at services that have to stay up.
+pub const UNIT_POLL: Duration = Duration::from_secs(1);
 /// Time to fetch the lists of a package manager's sources.
 pub const REFRESH: Duration = Duration::from_secs(600);
 /// Bytes that are kept of the output of a package manager and its scripts.

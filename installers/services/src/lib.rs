@@ -6,7 +6,7 @@ pub mod none;
 pub mod simulated;
 pub mod systemd;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use serde::Serialize;
 use wharf_frames::{
@@ -39,6 +39,32 @@ pub struct Activity {
     pub skipped: Option<Text>,
     /// It has nothing to start.
     pub no_services: bool,
+}
+
+/// The units of a package that are up at one moment, of those that Activate starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pulse {
+    pub(crate) beats: Vec<Beat>,
+}
+
+/// One unit that is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Beat {
+    pub(crate) unit: String,
+    /// The service manager gives each start of a unit another one.
+    pub(crate) invocation: String,
+    /// The service manager has restarted it by itself.
+    pub(crate) was_restarted: bool,
+    /// The time since it came up.
+    pub(crate) up_for: Duration,
+}
+
+impl Pulse {
+    /// Whether no unit was restarted by the service manager within this time.
+    pub fn is_steady(&self, time: Duration) -> bool {
+        let mut beats = self.beats.iter();
+        beats.all(|beat| !beat.was_restarted || beat.up_for >= time)
+    }
 }
 
 /// The version of a package that the device has.
@@ -131,6 +157,35 @@ pub trait Services: Send + Sync {
     /// The activity of an installed package.
     fn activity(&self, package: &PackageName) -> Result<Activity, Failure>;
 
+    /// The units of an installed package that are up now, of those that Activate starts. Changes nothing.
+    fn pulse(&self, package: &PackageName) -> Result<Pulse, Failure>;
+
+    /// The reason if a unit of this pulse has ended since, or was started again. Changes nothing.
+    fn ended(&self, pulse: &Pulse) -> Result<Option<Failure>, Failure>;
+
     /// The units of an installed package with their states. Changes nothing.
     fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_that_was_just_restarted_by_itself_is_not_steady() {
+        let steady = |was_restarted, seconds| {
+            let beat = Beat {
+                unit: "a.service".to_owned(),
+                invocation: String::new(),
+                was_restarted,
+                up_for: Duration::from_secs(seconds),
+            };
+            let pulse = Pulse { beats: vec![beat] };
+            pulse.is_steady(Duration::from_secs(30))
+        };
+        assert!(Pulse::default().is_steady(Duration::from_secs(30)));
+        assert!(steady(false, 1), "an administrator started it");
+        assert!(steady(true, 30));
+        assert!(!steady(true, 29));
+    }
 }

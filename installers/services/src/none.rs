@@ -6,7 +6,7 @@ use wharf_frames::{
 };
 use wharf_root::Change;
 
-use crate::{Activity, Services, Unit};
+use crate::{Activity, Pulse, Services, Unit};
 
 /// The services of a root without a service manager.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +69,14 @@ impl Services for NoServiceManager {
 
     fn activity(&self, _: &PackageName) -> Result<Activity, Failure> {
         Ok(Activity::default())
+    }
+
+    fn pulse(&self, _: &PackageName) -> Result<Pulse, Failure> {
+        Ok(Pulse::default())
+    }
+
+    fn ended(&self, _: &Pulse) -> Result<Option<Failure>, Failure> {
+        Ok(None)
     }
 
     fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure> {

@@ -6,12 +6,14 @@
 //! files that [`Services::hold`] got: `PATH: CONTENT`. `NAME_ran` exists while a package is held that was active before.
 //! `history` has a line for each effect.
 //! In `etc/wharf-simulated`, a file makes them misbehave: with `no-services`, no package has anything to start.
-//! `fail-activate` refuses. `fail-deactivate` fails like a unit that is disabled and does not stop.
+//! `fail-activate` refuses. `fail-deactivate` fails like a unit that is disabled and does not stop. With `crash`, what was
+//! activated does not stay up; the file has the version that crashes. With `restarts`, it is restarted again and again.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use wharf_fault as fault;
@@ -21,7 +23,7 @@ use wharf_frames::{
 };
 use wharf_root::{Change, Root, durable};
 
-use crate::{Activity, Services, Unit};
+use crate::{Activity, Beat, Pulse, Services, Unit};
 
 /// The simulated services of one root.
 #[derive(Debug)]
@@ -174,6 +176,30 @@ impl Services for SimulatedServices {
             skipped: None,
             no_services: self.is_told("no-services"),
         })
+    }
+
+    fn pulse(&self, package: &PackageName) -> Result<Pulse, Failure> {
+        let is_up = self.active(package).exists();
+        let beat = || Beat {
+            unit: package.to_string(),
+            invocation: String::new(),
+            was_restarted: self.is_told("restarts"),
+            up_for: Duration::ZERO,
+        };
+        Ok(Pulse {
+            beats: is_up.then(beat).into_iter().collect(),
+        })
+    }
+
+    fn ended(&self, pulse: &Pulse) -> Result<Option<Failure>, Failure> {
+        let crashes = |beat: &Beat| {
+            let version = self.state.join(format!("{}_version", beat.unit));
+            let [version, crashing] =
+                [version, self.faults.join("crash")].map(|file| fs::read_to_string(file).ok());
+            crashing.is_some() && crashing == version
+        };
+        let has_ended = pulse.beats.iter().any(crashes);
+        Ok(has_ended.then(|| Failure::new(Cause::Unit, "simulated: crash")))
     }
 
     fn units(&self, _: &PackageName) -> Result<Vec<Unit>, Failure> {

@@ -38,6 +38,7 @@ mod questions;
 mod records;
 mod runs;
 mod staged_files;
+mod steady;
 mod triggers;
 mod trust;
 mod unit_files;

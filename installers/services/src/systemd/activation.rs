@@ -289,7 +289,7 @@ impl Systemd {
         Ok(Started { skipped, ran_once })
     }
 
-    fn not_up(&self, unit: &UnitName, state: &UnitState) -> Failure {
+    pub(super) fn not_up(&self, unit: &UnitName, state: &UnitState) -> Failure {
         let assert = match state.active.as_str() {
             "inactive" => self.manager.unmet(unit, "Assert").unwrap_or_default(),
             _ => Text::default(),

@@ -40,6 +40,10 @@ pub(super) struct UnitState {
     pub(super) result: String,
     /// The number of automatic restarts.
     pub(super) restarts: String,
+    /// Its last start.
+    pub(super) invocation: String,
+    /// The time of that in microseconds since boot; `0` if it never was active.
+    pub(super) active_at: String,
     /// A start or stop of it is queued.
     has_job: bool,
     /// The time of the last check of its conditions; `0` if systemd does not know it.
@@ -54,6 +58,7 @@ pub(super) struct UnitState {
 
 const PROPERTIES: &str = "--property=Id,ActiveState,SubState,UnitFileState,Type,RemainAfterExit,Result,NRestarts,\
                           ExecMainExitTimestampMonotonic,ConditionResult,ConditionTimestampMonotonic,Job,\
+                          InvocationID,ActiveEnterTimestampMonotonic,\
                           WantedBy,RequiredBy,UpheldBy,TriggeredBy";
 
 /// All but the first two: units that start it, or stop with it.
@@ -63,12 +68,17 @@ impl UnitState {
     /// It is up, by its type: a oneshot has run, any other unit is active.
     pub(super) fn is_up(&self) -> bool {
         match self.active.as_str() {
-            "active" | "reloading" => true,
+            _ if self.is_active() => true,
             "inactive" => {
                 self.is_oneshot() && !self.remains && self.has_run && self.result == "success"
             }
             _ => false,
         }
+    }
+
+    /// It runs, waits or listens, or is a oneshot that counts as active after its end.
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self.active.as_str(), "active" | "reloading")
     }
 
     /// It is about to be up: the device is starting, or somebody has just started it.
@@ -134,6 +144,7 @@ impl UnitState {
     pub(super) fn why_not_up(&self) -> String {
         let is = format!("{} ({}, {})", self.active, self.sub, self.result);
         match self.is_coming() {
+            _ if self.is_active() => format!("did not stay up, and was started again: {is}"),
             true => format!(
                 "is not up: {is}; its start may take {} s",
                 limits::UNIT_START.as_secs()
@@ -442,6 +453,8 @@ fn unit_state(block: &str) -> UnitState {
             "Result" => &mut state.result,
             "NRestarts" => &mut state.restarts,
             "ConditionTimestampMonotonic" => &mut state.condition_at,
+            "InvocationID" => &mut state.invocation,
+            "ActiveEnterTimestampMonotonic" => &mut state.active_at,
             "ConditionResult" => {
                 state.met = value == "yes";
                 continue;
@@ -543,6 +556,10 @@ mod tests {
             (
                 "Type=simple\nActiveState=activating\nSubState=auto-restart\nResult=exit-code",
                 "did not stay up: activating (auto-restart, exit-code)",
+            ),
+            (
+                "Type=simple\nActiveState=active\nSubState=running\nResult=success",
+                "did not stay up, and was started again: active (running, success)",
             ),
         ] {
             assert_eq!(unit_state(state).why_not_up(), expected, "{state}");

@@ -12,7 +12,8 @@
 //! - `exempt`: units that wharfd never touches. `listing`: all units, for an administrator.
 //! - `installation`: before and after the work of the package manager. `adoption`: the same for packages that the device had
 //!   before wharfd.
-//! - `activation`: Activate, Deactivate, and the meaning of active. `conditions`: units that systemd skips.
+//! - `activation`: Activate, Deactivate, and the meaning of active. `conditions`: units that systemd skips. `pulse`: whether
+//!   units stay up.
 
 mod activation;
 mod adoption;
@@ -25,6 +26,7 @@ mod left_behind;
 mod listing;
 mod manager;
 mod names;
+mod pulse;
 mod record;
 mod services;
 mod tidy;

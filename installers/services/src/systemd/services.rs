@@ -13,7 +13,7 @@ use super::{
     unit_file::UnitFile,
     units::{Shipped, is_of_a_unit, wanted},
 };
-use crate::{Activity, Presence, Services, Unit};
+use crate::{Activity, Presence, Pulse, Services, Unit};
 
 impl Services for Systemd {
     fn wanted(&self) -> Vec<WantedFiles> {
@@ -104,6 +104,14 @@ impl Services for Systemd {
             no_services: !has_services,
             ..self.activity_of_units(package)?
         })
+    }
+
+    fn pulse(&self, package: &PackageName) -> Result<Pulse, Failure> {
+        self.pulse_of_units(package)
+    }
+
+    fn ended(&self, pulse: &Pulse) -> Result<Option<Failure>, Failure> {
+        self.ended_units(pulse)
     }
 
     fn units(&self, package: &PackageName) -> Result<Vec<Unit>, Failure> {
