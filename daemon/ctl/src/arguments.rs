@@ -79,6 +79,17 @@ pub(crate) enum Verb {
         /// The instance's number, or the name of its package
         instance: Named,
     },
+    /// Go back to the version before the software of an instance, and wait for the end
+    Back {
+        /// The instance's number, or the name of its package
+        instance: Named,
+    },
+    /// Let the files of a package be installed again that were sent back; for root
+    Forgive {
+        /// The name of the package
+        #[arg(value_name = "PACKAGE")]
+        name: String,
+    },
     /// Cancel an operation that waits, downloads, or has not begun to change the device
     Cancel {
         /// The instance's number, or the name of its package

@@ -1,4 +1,4 @@
-//! The verbs that request a change and wait for its end: Uninstall, Activate, Deactivate, Delete.
+//! The verbs that request a change and wait for its end: Uninstall, Activate, Deactivate, Back, Delete.
 
 use wharf_bus::InstanceCall;
 use wharf_frames::Action;
@@ -60,6 +60,29 @@ fn switched(done: &Done, wanted: bool) -> String {
         false if wanted => format!("{title} is active"),
         false => format!("{title} is inactive"),
     }
+}
+
+pub(crate) async fn back(
+    agent: &AgentClient,
+    instance: &Named,
+    json: bool,
+) -> Result<(), CommandError> {
+    let done = done(agent, instance, InstanceCall::Perform(Action::Back), json).await?;
+    let (from, now) = (&done.before, done.now.as_ref().unwrap_or(&done.before));
+    tell(json, || {
+        let title = now.title();
+        match now.active {
+            true => format!(
+                "{title} is back in the place of {}, and active",
+                from.title()
+            ),
+            false => format!(
+                "{title} is back in the place of {}, and inactive",
+                from.title()
+            ),
+        }
+    });
+    Ok(())
 }
 
 pub(crate) async fn delete(

@@ -7,7 +7,7 @@ use clap_complete::{Shell, generate};
 use crate::{agent::AgentClient, error::CommandError, output::print};
 
 /// The verbs whose first word is an instance.
-const OF_INSTANCES: [&str; 9] = [
+const OF_INSTANCES: [&str; 10] = [
     "show",
     "history",
     "logs",
@@ -15,9 +15,13 @@ const OF_INSTANCES: [&str; 9] = [
     "uninstall",
     "activate",
     "deactivate",
+    "back",
     "cancel",
     "delete",
 ];
+
+/// The verbs whose word is a package.
+const OF_PACKAGES: [&str; 2] = ["units", "forgive"];
 
 const NAMES: &str = "wharfctl names 2>/dev/null";
 
@@ -46,7 +50,7 @@ fn bash(script: &str) -> String {
             }
         }
         let names = match verb {
-            "units" => format!("$({NAMES} --packages)"),
+            _ if OF_PACKAGES.contains(&verb) => format!("$({NAMES} --packages)"),
             _ if OF_INSTANCES.contains(&verb) => format!("$({NAMES})"),
             _ => String::new(),
         };
@@ -75,9 +79,15 @@ fn fish() -> String {
             "complete -c wharfctl -n \"__fish_wharfctl_using_subcommand {verb}\" {no_files}-a \"({NAMES})\"\n"
         )
     };
+    let of_package = |verb: &str| {
+        format!(
+            "complete -c wharfctl -n \"__fish_wharfctl_using_subcommand {verb}\" -f -a \"({NAMES} --packages)\"\n"
+        )
+    };
     let verbs: String = OF_INSTANCES.into_iter().map(verb).collect();
+    let packages: String = OF_PACKAGES.into_iter().map(of_package).collect();
     format!(
-        "{verbs}complete -c wharfctl -n \"__fish_wharfctl_using_subcommand units\" -f -a \"({NAMES} --packages)\"\n\
+        "{verbs}{packages}\
          complete -c wharfctl -n \"__fish_wharfctl_using_subcommand install\" -l instance -x -a \"({NAMES})\"\n"
     )
 }

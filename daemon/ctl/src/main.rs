@@ -7,7 +7,7 @@
 //! - `style`: the width and the colours of printed text. `output`: standard output.
 //! - `logs`: the journal, which journalctl prints.
 //! - `program`: the other programs of wharfd, which wharfctl asks.
-//! - `keys`: asks wharf-installer for the keyring. `units`: asks it for the units of a package.
+//! - `kept`: asks wharf-installer for the ways back. `keys`: asks it for the keyring. `units`: asks it for the units of a package.
 //! - `completions`: the scripts for shells, and the names that they complete.
 //! - `doctor`: checks all that wharfd needs.
 //! - `cancel`: ends the running operation.
@@ -22,6 +22,7 @@ mod doctor;
 mod error;
 mod follow;
 mod install;
+mod kept;
 mod keys;
 mod logs;
 mod model;
@@ -60,6 +61,9 @@ fn main() -> ExitCode {
     let done = match arguments.verb {
         Verb::Units { name } => {
             units::units(&arguments.root, &name, arguments.json).map(|()| ExitCode::SUCCESS)
+        }
+        Verb::Forgive { name } => {
+            kept::forgive(&arguments.root, &name, arguments.json).map(|()| ExitCode::SUCCESS)
         }
         Verb::Keys(verb) => keys::keys(&arguments.root, verb, arguments.json),
         Verb::Logs { subject } => {
@@ -113,7 +117,7 @@ async fn obey(agent: &AgentClient, arguments: Arguments) -> Result<(), CommandEr
     match verb {
         Verb::Status => show::status(agent, json).await,
         Verb::List => show::list(agent, json).await,
-        Verb::Show { instance } => show::show(agent, &instance, json).await,
+        Verb::Show { instance } => show::show(agent, &root, &instance, json).await,
         Verb::History { instance } => show::history(agent, instance.as_ref(), json).await,
         Verb::Names { packages } => completions::names(agent, packages, json).await,
         Verb::Watch => watch::watch(agent, json).await,
@@ -130,12 +134,14 @@ async fn obey(agent: &AgentClient, arguments: Arguments) -> Result<(), CommandEr
         Verb::Deactivate { instance } => {
             to_its_end(change::switch(agent, &instance, Action::Deactivate, json)).await
         }
+        Verb::Back { instance } => to_its_end(change::back(agent, &instance, json)).await,
         Verb::Cancel { instance } => to_its_end(cancel::cancel(agent, &instance, json)).await,
         Verb::Delete { instance } => to_its_end(change::delete(agent, &instance, json)).await,
         // These verbs need no agent.
         Verb::Doctor
         | Verb::Logs { .. }
         | Verb::Units { .. }
+        | Verb::Forgive { .. }
         | Verb::Keys(_)
         | Verb::Completions { .. } => Ok(()),
     }

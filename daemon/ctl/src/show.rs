@@ -1,6 +1,9 @@
 //! The verbs that read.
 
-use std::io::{Write as _, stderr};
+use std::{
+    io::{Write as _, stderr},
+    path::Path,
+};
 
 use serde::Serialize;
 
@@ -8,6 +11,7 @@ use crate::{
     agent::{AgentClient, reads_all},
     arguments::Named,
     error::CommandError,
+    kept::{self, KeptFile},
     model::{PastOperation, ShownHistory},
     output::print,
     style::Style,
@@ -30,6 +34,7 @@ pub(crate) async fn list(agent: &AgentClient, json: bool) -> Result<(), CommandE
 
 pub(crate) async fn show(
     agent: &AgentClient,
+    root: &Path,
     named: &Named,
     json: bool,
 ) -> Result<(), CommandError> {
@@ -41,14 +46,21 @@ pub(crate) async fn show(
     struct Shown<'a> {
         #[serde(flatten)]
         instance: &'a crate::model::ShownInstance,
+        kept: Option<&'a [KeptFile]>,
         operations: &'a [PastOperation],
     }
+    let kept = match &instance.in_place {
+        Some(software) => kept::of(root, &software.name).await,
+        None => None,
+    };
     let shown = Shown {
         instance,
+        kept: kept.as_deref(),
         operations: &operations,
     };
     print(json, &shown, || {
-        text::show(instance, &operations, Style::of_stdout())
+        let kept = kept.as_deref().unwrap_or_default();
+        text::show(instance, kept, &operations, Style::of_stdout())
     })?;
     hint(json);
     Ok(())

@@ -3,6 +3,7 @@
 pub(crate) use wharf_clock::utc as time;
 
 use crate::{
+    kept::KeptFile,
     model::{
         INSTALLED, PastOperation, ShownAgent, ShownHistory, ShownInstance, ShownOperation,
         ShownSoftware, ShownUnit, Snapshot,
@@ -109,7 +110,12 @@ fn tone(instance: &ShownInstance) -> Tone {
 }
 
 /// `wharfctl show`.
-pub(crate) fn show(instance: &ShownInstance, operations: &[PastOperation], style: Style) -> String {
+pub(crate) fn show(
+    instance: &ShownInstance,
+    kept: &[KeptFile],
+    operations: &[PastOperation],
+    style: Style,
+) -> String {
     let in_place = instance.in_place.as_ref().map(in_place);
     let state = format!("{} {}", instance.update_state, instance.update_state_name);
     let result = instance.update_result.to_string();
@@ -125,6 +131,10 @@ pub(crate) fn show(instance: &ShownInstance, operations: &[PastOperation], style
         active(instance),
         dash(in_place.as_deref()),
     );
+    if let Some(before) = kept.iter().find(|file| file.previous) {
+        let (version, id) = (&before.version, instance.id);
+        text += &format!("  goes back to   {version}: `wharfctl back {id}`\n");
+    }
     if let Some(percent) = instance.percent {
         text += &format!("  done           {percent} %\n");
     }
@@ -446,7 +456,17 @@ mod tests {
                 runs,
                 no_services,
             });
-            let shown = show(&instance, &[], Style::PLAIN);
+            let file = |version: &str, previous| KeptFile {
+                version: version.to_owned(),
+                previous,
+                bytes: 7,
+            };
+            let kept = [file("1.0-1", false), file("0.9-1", true)];
+            let shown = show(&instance, &kept, &[], Style::PLAIN);
+            let back = format!("  goes back to   0.9-1: `wharfctl back {}`\n", instance.id);
+            assert!(shown.contains(&back), "{shown}");
+            let shown = show(&instance, &kept[..1], &[], Style::PLAIN);
+            assert!(!shown.contains("goes back"), "{shown}");
             assert!(
                 shown.contains(&format!("  active         {row}\n")),
                 "{shown}"
