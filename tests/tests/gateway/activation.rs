@@ -8,6 +8,8 @@ use wharf_tests::{
     services::{By, KINDS, running, services},
 };
 
+use crate::steady::{an_upgrade_that_does_not_stay_up_is_sent_back, watch_for};
+
 /// The software of an instance.
 struct Software {
     instance: &'static str,
@@ -100,6 +102,7 @@ fn runs(gateway: &Booted, software: &Software, version: &str) {
 #[test]
 fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
     let gateway = Booted::registered();
+    watch_for(&gateway, 2);
     gateway.client().create("/9", Some(1), &[]).expect("2.01");
     for software in &ALL {
         let state = software.activation_state();
@@ -127,6 +130,8 @@ fn a_server_knows_what_runs_after_each_upgrade_and_whatever_is_done_by_hand() {
     what_an_upgrade_leaves_is_by_activation(&gateway);
     an_upgrade_that_fails_leaves_the_old_version_running(&gateway);
     a_package_without_units_is_told_as_such(&gateway);
+    reconfigure(&gateway, "activation = \"keep\"\n");
+    an_upgrade_that_does_not_stay_up_is_sent_back(&gateway);
 }
 
 /// `wharfctl units` shows whether a unit is enabled, and the treatment of the unit that a link starts.

@@ -16,5 +16,6 @@ mod package;
 mod rpm;
 mod screens;
 mod self_upgrade;
+mod steady;
 mod story;
 mod walls;
