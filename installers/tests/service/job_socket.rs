@@ -308,11 +308,24 @@ fn the_jobs_of_an_older_wharfd_are_done() {
 }
 
 #[test]
-fn a_transaction_without_steps_or_with_several_is_refused() {
+fn a_transaction_is_one_step_or_an_install_with_the_activation_of_its_package() {
     let machine = Machine::simulated().started();
     machine.install(&Deb::new("acme", "1"));
     let activate = || Step::Activate(name("acme"));
-    for steps in [vec![], vec![activate(), activate()]] {
+    let (stage, _) = machine.sealed(&Deb::new("acme", "2"));
+    let install = || Step::Install(stage);
+    let of_another = Step::Activate(name("lamp"));
+    for (steps, why) in [
+        (vec![], "0 steps"),
+        (vec![activate(), activate()], "2 steps"),
+        (vec![activate(), install()], "2 steps"),
+        (vec![install(), install()], "2 steps"),
+        (vec![install(), activate(), activate()], "3 steps"),
+        (
+            vec![install(), of_another],
+            "the file has acme, and lamp is to be activated",
+        ),
+    ] {
         let request = InstallerRequest::Perform {
             operation: machine.operation(),
             transaction: Transaction { steps },
@@ -321,7 +334,7 @@ fn a_transaction_without_steps_or_with_several_is_refused() {
             panic!("not refused: {request:?}");
         };
         assert_eq!(failure.cause, Cause::Policy);
-        assert!(failure.to_string().contains("exactly one"), "{failure}");
+        assert!(failure.to_string().contains(why), "{failure}");
     }
     assert_eq!(machine.effects(), ["install acme 1"]);
 }
