@@ -1,5 +1,5 @@
 //! The packages as files, and the untouched system of a gateway that both twins boot from. It has the packages that the
-//! table marks as present, and the dependencies of the rest, since wharfd installs one package and no dependency.
+//! table marks as present. The dependencies of the rest are in a signed repository, the only source of both.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -7,6 +7,7 @@ use wharf_tests::{
     command::text_of,
     container::base,
     debian_root::{archived, grown},
+    repository::Repository,
 };
 
 use crate::debian::{ALL, Place, Real};
@@ -22,18 +23,19 @@ const FINISH: &str = r#"
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
 apt-get -qq -y --no-install-recommends install $THERE
-mkdir -p /root/packages
+mkdir -p /root/packages /srv/repository
 cd /root/packages
-printf '%s\n' $NEW >/tmp/new
-for package in $NEW; do
-    apt-get --simulate --no-install-recommends install $package
-done | sed -n 's/^Inst \([^ ]*\) .*/\1/p' | sort -u | grep -vxFf /tmp/new >/tmp/needed
-apt-get -qq -y --no-install-recommends install $(cat /tmp/needed)
-apt-mark auto $(cat /tmp/needed)
 apt-get -qq -o APT::Sandbox::User=root download $ALL
+cd /srv/repository
+for package in $NEW; do
+    apt-get --simulate --no-install-recommends install $package |
+        awk -v package=$package '$1 == "Inst" && $2 != package { print $2 }'
+done | sort -u >/tmp/needed
+[ -s /tmp/needed ]
+apt-get -qq -o APT::Sandbox::User=root download $(cat /tmp/needed)
 systemctl disable apt-daily.timer apt-daily-upgrade.timer
 apt-get clean
-rm -f /usr/sbin/policy-rc.d /tmp/new /tmp/needed
+rm -f /usr/sbin/policy-rc.d /tmp/needed
 : >/etc/machine-id
 "#;
 
@@ -66,6 +68,7 @@ impl Archive {
                 .env("NEW", new.join(" "))
                 .env("ALL", all.join(" "));
             text_of(&mut finish);
+            Repository::new(root);
         });
         Self { root }
     }

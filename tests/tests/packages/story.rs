@@ -164,8 +164,10 @@ impl Story<'_> {
                 format!("apt-get -qq -y --no-install-recommends install {file} </dev/null; ")
             }
         };
-        let purge =
-            format!("apt-get -qq -y purge {name} </dev/null; {again}systemctl reset-failed");
+        let purge = format!(
+            "apt-get -qq -y purge {name} </dev/null; {again}\
+             apt-get -qq -y --purge autoremove </dev/null; systemctl reset-failed"
+        );
         if let Err(wrong) = self.pair.each(&purge) {
             self.wrong(&format!("clean up: {wrong}"));
         }
