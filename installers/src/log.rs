@@ -95,6 +95,19 @@ pub(crate) fn repairs(job: &Job, step: &Step<Sealed>, what: fmt::Arguments<'_>) 
     );
 }
 
+/// A job failed, and goes back.
+pub(crate) fn returns(job: &Job, why: &Failure) {
+    for step in &job.steps {
+        tracing::warn!(
+            MESSAGE_ID = message::JOB_RETURNS,
+            WHARF_PACKAGE = package(step).as_str(),
+            WHARF_OPERATION = %job.operation,
+            "{}: it failed, and goes back: {why}",
+            Shown(step)
+        );
+    }
+}
+
 /// A step is not done, since there is no way back.
 pub(crate) fn left_out(job: &Job, step: &Step<Sealed>, why: &str) {
     tracing::info!(

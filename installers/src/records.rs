@@ -550,6 +550,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_record_of_a_job_that_goes_back_is_read_as_it_was_written() {
+        let back = Return {
+            why: Failure::new(Cause::Script, "it failed"),
+            attempts_before: 2,
+        };
+        for state in [JobState::Confirmed, JobState::Returning(Box::new(back))] {
+            let mut job = job(state);
+            let judged = job.steps[0].file().unwrap().judged.clone();
+            job.before[0].back = Some(judged.clone());
+            job.before[0].units = Some(vec![1, 2].into());
+            job.before[0].keeps_configuration = true;
+            job.before[0].previous = Some(Previous {
+                judged,
+                configuration: Some(OPERATION),
+            });
+            assert_eq!(parse(&encode(&job).unwrap()), Ok(job));
+        }
+    }
+
     /// The step in records that were written before a purge was known.
     #[test]
     fn an_old_removal_is_no_purge() {

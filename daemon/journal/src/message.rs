@@ -97,6 +97,9 @@ pub const JOB_FAILED: &str = "aebc6c033c6e45aa86b8d203f1ea6c64";
 /// wharf-job repairs an interrupted attempt.
 pub const JOB_REPAIRS: &str = "c63cafef9f40469f84a31910a72ffcb6";
 
+/// A job failed after it changed the device, and goes back.
+pub const JOB_RETURNS: &str = "70c592c45e4a4f25be5eb279e07aa243";
+
 /// A unit or service of a package is not held back until Activate.
 pub const NOT_HELD_BACK: &str = "0e83f608afa44dde96c58b5432a74831";
 

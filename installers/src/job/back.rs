@@ -123,7 +123,7 @@ impl Worker<'_> {
     }
 
     fn send_back(&self, job: &Job, why: &Failure) -> Result<Done, Stop> {
-        self.repairs(job, format_args!("it goes back: {why}"));
+        log::returns(job, why);
         if is_of_the_file(why.cause) {
             for file in job.steps.iter().filter_map(Step::file) {
                 let noted = self

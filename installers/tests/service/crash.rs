@@ -13,8 +13,9 @@ use wharf_frames::{
 };
 use wharf_tests::{command::text_of, repository::Repository, waiting::wait_until};
 
-use crate::machine::{
-    Built, Deb, Machine, Place, Script, Signer, name, perform, place_script, refused,
+use crate::{
+    machine::{Built, Deb, Machine, Place, Script, Signer, name, perform, place_script, refused},
+    runs::accept_steps,
 };
 
 /// The place of the injected exit.
@@ -305,6 +306,88 @@ fn each_effect_is_there_once_after_an_upgrade_by_apt_that_fails_ended_at_any_ste
 #[test]
 fn each_effect_is_there_once_after_a_removal_by_apt_ended_at_any_step() {
     after_each_step(Machine::debian, |step| Fault::Job(4, step));
+}
+
+#[test]
+fn a_job_of_three_packages_that_fails_goes_back_after_an_exit_at_any_step_with_apt() {
+    let reached = |step: &u32| three_packages(Run::new(Machine::debian(), Fault::Job(4, *step)));
+    let steps = (1..100).take_while(reached).count();
+    assert!(steps >= 12, "only {steps} steps were there to exit at");
+}
+
+/// Upgrades three packages, of which the last one fails. Returns whether the fault was reached.
+fn three_packages(mut run: Run) -> bool {
+    let names = ["acme", "bulb", "lamp"];
+    let install = |run: &mut Run, version: &str| {
+        names.map(|package| {
+            let mut deb = Deb::new(package, version).conffile(&format!("/etc/{package}"), version);
+            if (package, version) == ("lamp", "2") {
+                deb = deb.script(Script::Postinst, "exit 3");
+            }
+            let (built, stage) = (
+                run.machine.build(&deb, Some(Signer::Vendor)),
+                run.machine.stage_id(),
+            );
+            run.seal(stage, &built);
+            stage
+        })
+    };
+    for stage in install(&mut run, "1") {
+        let operation = run.machine.operation();
+        let outcome = run.job(operation, &perform(operation, Step::Install(stage)));
+        assert_eq!(outcome.failure, None);
+    }
+    fs::write(run.machine.root().join("etc/acme"), "mine").unwrap();
+    let steps = install(&mut run, "2").map(Step::Install);
+    let operation = run.machine.operation();
+    accept_steps(&run.machine, operation, steps.into());
+    let again = perform(operation, Step::Deactivate(name("acme")));
+    let failure = run.job(operation, &again).failure.expect("lamp fails");
+    assert!(
+        failure.detail.as_str().starts_with("it was sent back: "),
+        "{failure}"
+    );
+    for (package, text) in names.into_iter().zip(["mine", "1", "1"]) {
+        assert_eq!(run.machine.version(package).as_deref(), Some("1"));
+        let etc = run.machine.root().join("etc");
+        assert_eq!(fs::read_to_string(etc.join(package)).unwrap(), text);
+        assert!(!etc.join(format!("{package}.dpkg-dist")).exists());
+    }
+    let debian = run.machine.place.debian();
+    assert_eq!(text_of(debian.command("dpkg").arg("--audit")), "");
+    let errors = run.machine.installer().errors().all();
+    errors.iter().any(|line| line.contains("exit at step"))
+}
+
+#[test]
+fn what_a_power_cut_took_on_the_way_back_is_written_again() {
+    let (mut machine, stops) = stops_once_at("back.installed");
+    machine.start();
+    let lamp = "/usr/share/acme/lamp";
+    assert_eq!(
+        machine
+            .install(&Deb::new("acme", "1").file(lamp, "on"))
+            .failure,
+        None
+    );
+    machine.installer().kill();
+    machine.start_program(&stops, &[]);
+    let (stage, _) = machine.sealed(&Deb::new("acme", "2").script(Script::Postinst, "exit 3"));
+    let operation = applied_before_a_power_cut(&mut machine, stage);
+    assert_eq!(
+        machine.place.debian().installed_version("acme").as_deref(),
+        Some("1")
+    );
+    let lamp = machine.root().join(&lamp[1..]);
+    fs::write(&lamp, "").unwrap();
+    machine.start();
+    let failure = machine.outcome(operation).failure.expect("it goes back");
+    assert!(
+        failure.detail.as_str().starts_with("it was sent back: "),
+        "{failure}"
+    );
+    assert_eq!(machine.version("acme").as_deref(), Some("1"));
+    assert_eq!(fs::read_to_string(&lamp).unwrap(), "on");
 }
 
 /// Kills wharf-job, apt, dpkg and the script, in this order, so that none sees another die. Only the first time.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use wharf_frames::{
-    Cause, PackageVersion, Step,
+    Cause, OperationId, PackageVersion, Step,
     installer::{Dependency, InstallerReply, Outcome},
 };
 use wharf_installers::{Root, policy::Policy, queue::Queue, staging::Staging};
@@ -26,20 +26,25 @@ fn libfoo() -> Dependency {
 
 /// Does a job of these steps, which wharfd does not ask for yet.
 pub(crate) fn run_steps(machine: &Machine, steps: Vec<Step>) -> Outcome {
+    let operation = machine.operation();
+    accept_steps(machine, operation, steps);
+    // A request for a job that is there wakes the queue of the installer.
+    let again = perform(operation, Step::Deactivate(name("acme")));
+    assert_eq!(machine.ask(&again), InstallerReply::Accepted);
+    machine.outcome(operation)
+}
+
+/// Records a job of these steps.
+pub(crate) fn accept_steps(machine: &Machine, operation: OperationId, steps: Vec<Step>) {
     let root = Root::new(machine.place.path());
     let staging = Staging::new(&root, Policy::default().quota).unwrap();
     let sealed = |step: &Step| match step {
         Step::Install(stage) => Step::Install(staging.sealed(*stage).unwrap().file.clone()),
         step => Step::on(step.action(), step.package().unwrap().clone()).unwrap(),
     };
-    let sealed = steps.iter().map(sealed).collect();
-    let operation = machine.operation();
+    let sealed = steps.iter().map(sealed).collect::<Vec<_>>();
     let queue = Queue::new(&root, "/nonexistent".into()).unwrap();
     queue.accept(operation, sealed).unwrap();
-    // A request for a job that is there wakes the queue of the installer.
-    let again = perform(operation, Step::Deactivate(name("acme")));
-    assert_eq!(machine.ask(&again), InstallerReply::Accepted);
-    machine.outcome(operation)
 }
 
 #[test]

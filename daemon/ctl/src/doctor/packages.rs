@@ -1,7 +1,7 @@
 //! Checks the package manager: its programs, its locks, and unfinished work. wharf-installer asks it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,15 @@ struct AuditReport {
     damage: Vec<String>,
     /// The words that tell how to finish interrupted work.
     remedy: String,
+    /// None if this user may not see them, or if an older wharf-installer keeps none.
+    kept: Option<Vec<KeptReport>>,
+}
+
+/// A file that is the way back of a package.
+#[derive(Debug, Deserialize)]
+struct KeptReport {
+    package: String,
+    bytes: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,7 +81,22 @@ fn of(audit: &AuditReport) -> Vec<CheckResult> {
     findings.extend(locks.map(lock));
     let is_at_work = locks.is_some_and(|locks| locks.iter().any(|lock| lock.holder.is_some()));
     findings.extend(faults(audit, is_at_work));
+    findings.extend(audit.kept.as_deref().map(way_back));
     findings
+}
+
+fn way_back(kept: &[KeptReport]) -> CheckResult {
+    let packages: BTreeSet<&str> = kept.iter().map(|file| file.package.as_str()).collect();
+    let bytes: u64 = kept.iter().map(|file| file.bytes).sum();
+    let found = match kept.len() {
+        0 => "no file of a package is kept".to_owned(),
+        files => format!(
+            "kept files {files}, of packages {}, {} MB (back.bytes in installer.toml)",
+            packages.len(),
+            bytes.div_ceil(1_000_000)
+        ),
+    };
+    ok("way back", found)
 }
 
 fn lock(locks: &[LockReport]) -> CheckResult {
@@ -154,6 +178,7 @@ mod tests {
             }]),
             damage: (0..damage).map(|number| number.to_string()).collect(),
             remedy: "run `finish`".to_owned(),
+            kept: None,
         }
     }
 
@@ -181,5 +206,25 @@ mod tests {
         unseen.locks = None;
         let checks: Vec<String> = of(&unseen).into_iter().map(|it| it.check).collect();
         assert_eq!(checks, ["package manager", "packages"]);
+    }
+
+    #[test]
+    fn what_is_kept_is_told_in_sum() {
+        let mut audit = audit(None, 0);
+        for (kept, words) in [
+            (vec![], "no file of a package is kept"),
+            (
+                vec![("acme", 1_500_000), ("acme", 2_000_000), ("lamp", 1)],
+                "kept files 3, of packages 2, 4 MB (back.bytes in installer.toml)",
+            ),
+        ] {
+            let kept = kept.into_iter().map(|(package, bytes)| KeptReport {
+                package: package.to_owned(),
+                bytes,
+            });
+            audit.kept = Some(kept.collect());
+            let found = of(&audit);
+            assert_eq!(found.last().unwrap().found, words);
+        }
     }
 }
