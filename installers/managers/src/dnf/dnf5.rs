@@ -2,15 +2,18 @@
 //! beyond it. Then it asks a question, as it asks an administrator. The answer is the consent.
 
 use std::{
-    ffi::{OsStr, OsString},
-    fs, io,
+    ffi::OsString,
+    fs,
+    io::{self, PipeReader, Read},
+    os::fd::AsFd,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use nix::poll::{PollFd, PollFlags};
 use serde_json::json;
 use wharf_frames::{Cause, Failure, PackageName};
-use wharf_root::{Root, durable};
+use wharf_root::{Root, durable, limits, process::wait_for_event};
 
 use super::{
     complaint,
@@ -24,10 +27,9 @@ use super::{
 /// The question of dnf 5, which has resolved the transaction by then.
 const QUESTION: &str = "Is this ok [y/N]: ";
 
-/// An installation by rpm that changes nothing, and waits for no lock. Keeps the lines about packages that come (`+++`) and go
-/// (`---`), and the errors.
-const LOOK: &str = "{ timeout -s KILL \"$0\" rpm -U --test -vv --oldpackage --replacepkgs -- \"$@\"; echo \"rc $?\"; } 2>&1 \
-                    | sed '/^D: /{/^D: =* [+-][+-][+-] /!d;}'";
+/// An installation by rpm that changes nothing, and waits for no lock. It tells each package that comes (`+++`) or goes (`---`)
+/// among many other lines.
+const LOOK: [&str; 6] = ["-U", "--test", "-vv", "--oldpackage", "--replacepkgs", "--"];
 
 /// The installed database is all that dnf sees.
 const DNF5: [&str; 3] = ["dnf5", "--setopt=reposdir=/nonexistent", "replay"];
@@ -107,21 +109,30 @@ impl Dnf5 {
     /// Refuses files that rpm alone would not install, or that obsolete another package. dnf 5 looks for file conflicts and
     /// free space only after consent.
     fn look(&self, coming: &[Coming], limit: Duration) -> Result<(), Failure> {
-        let seconds = limit.as_secs().max(1).to_string();
-        let words = ["-c", LOOK, &seconds].map(OsStr::new);
-        let files = coming.iter().map(|it| it.path.as_os_str());
-        let output = programs::ask(&self.root, "sh", words.into_iter().chain(files))?;
-        let printed = String::from_utf8_lossy(&output.stdout);
+        let failed = |error: io::Error| not_started("rpm", &error);
+        let (told_by_rpm, writer) = io::pipe().map_err(failed)?;
+        let mut command = programs::program(&self.root, "rpm");
+        command
+            .args(LOOK)
+            .args(coming.iter().map(|it| &it.path))
+            .stdout(writer.try_clone().map_err(failed)?)
+            .stderr(writer);
+        let mut child = command.spawn().map_err(failed)?;
+        drop(command); // it has the other end of the pipe
+        let said = said(told_by_rpm, Instant::now() + limit);
+        let _ = child.kill(); // a child that has ended keeps its status
+        let status = child.wait().map_err(failed)?;
+        let Some(printed) = said.map_err(failed)? else {
+            return Err(not_in_time("rpm --test", limit));
+        };
         let is_other = |erased: &&str| !coming.iter().any(|it| it.name.as_str() == *erased);
         if let Some(other) = printed.lines().filter_map(erased).find(is_other) {
             let detail = format!("{} would remove {other}, which is obsoleted", told(coming));
             return Err(Failure::new(Cause::Plan, detail));
         }
-        match printed.lines().next_back() {
-            Some("rc 0") => Ok(()),
-            // timeout(1) ends with its own signal.
-            Some("rc 137") => Err(not_in_time("rpm --test", limit)),
-            _ => {
+        match status.success() {
+            true => Ok(()),
+            false => {
                 let what = format!("rpm --test for {}", told(coming));
                 Err(complaint::failure(&what, &printed))
             }
@@ -260,6 +271,38 @@ fn is_locked(text: &str, name: &str) -> bool {
     })
 }
 
+/// The lines of rpm up to their end, without those for its developers, but for packages that go. None if the end does not come
+/// in time. Keeps a bounded part.
+fn said(mut pipe: PipeReader, deadline: Instant) -> io::Result<Option<String>> {
+    let (mut said, mut line, mut buffer) = (String::new(), Vec::new(), vec![0; 16 * 1024]);
+    loop {
+        let mut events = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        wait_for_event(&mut events, deadline)?;
+        if events.iter().all(|event| event.any() != Some(true)) {
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            continue;
+        }
+        let read = pipe.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(Some(said));
+        }
+        let read = buffer.get(..read).unwrap_or_default();
+        for part in read.split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(part);
+            if line.ends_with(b"\n") || line.len() as u64 > limits::OUTPUT {
+                let whole = String::from_utf8_lossy(&line);
+                let is_kept = !whole.starts_with("D: ") || erased(&whole).is_some();
+                if is_kept && (said.len() as u64) < limits::OUTPUT {
+                    said += &whole;
+                }
+                line.clear();
+            }
+        }
+    }
+}
+
 /// `acme` of `D: ========== --- acme-1.0-1 noarch/linux 0x0`.
 fn erased(line: &str) -> Option<&str> {
     let (_, package) = line.strip_prefix("D: ")?.split_once(" --- ")?;
@@ -289,6 +332,8 @@ fn percent(printed: &str) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use wharf_frames::PackageVersion;
 
@@ -304,6 +349,39 @@ mod tests {
         ] {
             assert_eq!(erased(line), name, "{line}");
         }
+    }
+
+    #[test]
+    fn what_rpm_says_is_taken_to_its_end_and_kept_without_lines_for_developers() {
+        let soon = || Instant::now() + Duration::from_secs(60);
+        let (pipe, mut writer) = io::pipe().unwrap();
+        let going = "D: ========== --- acme-1.0-1 noarch/linux 0x0\n";
+        let lines = format!(
+            "D: much\n{}\n{going}error: no\n",
+            "D: more ".repeat(100_000)
+        );
+        let write = std::thread::spawn(move || writer.write_all(lines.as_bytes()));
+        let kept = said(pipe, soon()).unwrap().unwrap();
+        write.join().unwrap().unwrap();
+        assert!(
+            kept.ends_with(&format!("{going}error: no\n")) && !kept.contains("much"),
+            "{kept}"
+        );
+
+        let (pipe, mut writer) = io::pipe().unwrap();
+        let write =
+            std::thread::spawn(move || writer.write_all("error: no\n".repeat(100_000).as_bytes()));
+        let kept = said(pipe, soon()).unwrap().unwrap();
+        write.join().unwrap().unwrap();
+        assert!(
+            kept.len() as u64 <= limits::OUTPUT + 16,
+            "{} bytes",
+            kept.len()
+        );
+
+        let (pipe, _writer) = io::pipe().unwrap();
+        let late = Instant::now() + Duration::from_millis(20);
+        assert_eq!(said(pipe, late).unwrap(), None);
     }
 
     #[test]

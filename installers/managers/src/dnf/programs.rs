@@ -15,9 +15,12 @@ use wharf_root::{
 /// `dnf4.py` gives itself this name when it begins to change the device.
 const WORKING: &str = "dnf-transaction";
 
-/// A program of this root.
+/// A program of this root. dnf 5 loads no plugin that adds a command: that takes 4 ms, and no such command is used. Plugins of
+/// libdnf5, which an administrator configures, lie elsewhere.
 pub(super) fn program(root: &Root, name: &str) -> Command {
-    process::program(root, name)
+    let mut command = process::program(root, name);
+    command.env("DNF5_PLUGINS_DIR", "/nonexistent");
+    command
 }
 
 /// Runs a program that changes nothing, and returns its output.
