@@ -102,8 +102,7 @@ fn made_from(root: &Root) -> Option<String> {
         if seen > MOST {
             return None;
         }
-        let is_folder = add(&mut hash, &path)?;
-        if is_folder {
+        if add(&mut hash, &path)? {
             let entries = fs::read_dir(&path).ok()?;
             let mut entries: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             entries.sort();
@@ -117,25 +116,27 @@ fn made_from(root: &Root) -> Option<String> {
 /// Adds a source, and the file to which a link leads. Returns whether it is a folder.
 fn add(hash: &mut Sha256, path: &Path) -> Option<bool> {
     hash.update(path.as_os_str().as_bytes());
-    let mut is_folder = false;
-    for metadata in [fs::symlink_metadata(path), fs::metadata(path)] {
-        let Ok(metadata) = metadata else {
-            hash.update([0]);
-            continue;
-        };
-        if !is_settled((metadata.ctime(), metadata.ctime_nsec())) {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        hash.update([0]);
+        return Some(false);
+    };
+    let target = metadata.is_symlink().then(|| fs::metadata(path).ok());
+    for metadata in [Some(&metadata), target.flatten().as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        if !is_settled(changed) {
             return None;
         }
-        for number in [metadata.ctime(), metadata.ctime_nsec()] {
+        for number in [changed.0, changed.1] {
             hash.update(number.to_le_bytes());
         }
         for number in [metadata.ino(), metadata.dev(), metadata.len()] {
             hash.update(number.to_le_bytes());
         }
-        is_folder = metadata.is_dir();
     }
-    let is_link = path.is_symlink();
-    Some(is_folder && !is_link)
+    Some(metadata.is_dir())
 }
 
 #[cfg(test)]
