@@ -1,6 +1,6 @@
 //! From Execute of Install to INSTALLED, compared with the commands of the package managers in the same root.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use wharf_tests::{
     command::output_of,
@@ -106,6 +106,7 @@ fn dnf5() -> Gateway {
 /// Installs several versions of one package for each program in turn. The ratio is computed for each version, so that
 /// other load on the machine weighs on both.
 fn measure(gateway: Gateway, peers: &[Peer]) {
+    in_memory(&gateway, "run");
     let story = Story::on(gateway);
     install(&story, peers, "0.0-1"); // the first is no upgrade
     let versions = (1..=VERSIONS).map(|number| install(&story, peers, &format!("{number}.0-1")));
@@ -114,6 +115,16 @@ fn measure(gateway: Gateway, peers: &[Peer]) {
         let other: Vec<Duration> = others.iter().map(|of| of[number]).collect();
         tell(peer, &own, &other);
     }
+}
+
+/// Moves a folder into memory, where each gateway has its /run.
+fn in_memory(gateway: &Gateway, folder: &str) {
+    let script = "cp -a \"$0\" \"$0.copy\" && mount -t tmpfs -o mode=755 tmpfs \"$0\" && cp -a \"$0.copy/.\" \"$0\"";
+    output_of(
+        Command::new("sh")
+            .args(["-c", script])
+            .arg(gateway.path().join(folder)),
+    );
 }
 
 fn tell(peer: &Peer, own: &[Duration], other: &[Duration]) {
