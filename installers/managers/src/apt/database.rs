@@ -17,6 +17,9 @@ pub(super) struct Stanza {
     pub(super) status: String,
     /// `Essential` and `Protected`.
     pub(super) essential: String,
+    /// The lines of `Conffiles`, each with its newline.
+    pub(super) conffiles: String,
+    is_at_conffiles: bool,
 }
 
 /// The states of a package that `dpkg --configure` can finish.
@@ -79,6 +82,11 @@ pub(super) fn unconfigured(database: &Path) -> io::Result<BTreeMap<String, Strin
 
 impl Stanza {
     fn take(&mut self, line: &str) {
+        if self.is_at_conffiles && line.starts_with(' ') {
+            self.conffiles.extend([line, "\n"]);
+            return;
+        }
+        self.is_at_conffiles = line == "Conffiles:";
         let Some((field, value)) = line.split_once(": ") else {
             return;
         };
@@ -102,6 +110,9 @@ Essential: yes
 Status: install ok installed
 Architecture: all
 Version: 1:2.0-1
+Conffiles:
+ /etc/acme.conf 2172d1285f9a29b167b857ceafa0aef5
+ /etc/old.conf 0172d1285f9a29b167b857ceafa0aef5 obsolete
 Description: a package
  Version: 9
  .
@@ -136,6 +147,10 @@ Version: 3
             architecture: "all".to_owned(),
             status: "install ok installed".to_owned(),
             essential: "yes".to_owned(),
+            conffiles: " /etc/acme.conf 2172d1285f9a29b167b857ceafa0aef5\n \
+                        /etc/old.conf 0172d1285f9a29b167b857ceafa0aef5 obsolete\n"
+                .to_owned(),
+            is_at_conffiles: false,
         };
         assert_eq!(read(DATABASE, "acme").unwrap(), Some(acme));
         let tools = read(DATABASE, "acme-tools").unwrap().unwrap();

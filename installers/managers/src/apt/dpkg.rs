@@ -258,6 +258,9 @@ impl Dpkg {
 
     /// The configuration files of an installed package, below the root.
     pub(super) fn configuration(&self, name: &PackageName) -> Result<Vec<String>, Failure> {
+        if let Ok(stanza) = self.stanza(name.as_str()) {
+            return Ok(conffiles(&stanza.unwrap_or_default().conffiles));
+        }
         let asked = ["-W", "-f=${Conffiles}\\n", "--", name.as_str()];
         let output = self.ask("dpkg-query", &asked)?;
         Ok(conffiles(&String::from_utf8_lossy(&output.stdout)))

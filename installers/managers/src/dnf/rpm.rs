@@ -24,6 +24,8 @@ pub(super) struct Rpm {
     pub(super) lock: PathBuf,
     pub(super) architectures: Architectures,
     known: Known,
+    /// The last answer about a package in a file.
+    known_file: Mutex<Option<(Edition, PathBuf, Output)>>,
 }
 
 /// The last answer about an installed package.
@@ -78,6 +80,7 @@ impl Rpm {
             lock: root.path(lock.trim_start_matches('/')),
             architectures: Architectures { own, other },
             known: Known::default(),
+            known_file: Mutex::default(),
         })
     }
 
@@ -104,10 +107,7 @@ impl Rpm {
         name: &PackageName,
         file: &Path,
     ) -> Result<(Option<Copy>, bool), Failure> {
-        let file = self.root.seen_inside(file);
-        let format = [FORMAT, "[%{PROVIDENAME}\\n]"].concat();
-        let asked = ["-qp", "--qf", &format, "--"].map(OsStr::new);
-        let output = self.ask(asked.into_iter().chain([file.as_os_str()]))?;
+        let output = self.about_file(file)?;
         let lines = String::from_utf8_lossy(&output.stdout);
         let is_beside = |line: &str| line.starts_with("installonlypkg(");
         Ok((
@@ -219,15 +219,12 @@ impl Rpm {
         name: &PackageName,
         file: Option<&Path>,
     ) -> Result<Vec<String>, Failure> {
-        let file = file.map(|file| self.root.seen_inside(file));
-        let (query, of) = match &file {
-            Some(file) => ("-qp", file.as_os_str()),
-            None => ("-q", OsStr::new(name.as_str())),
+        let output = match file {
+            Some(file) => self.about_file(file)?,
+            None => self.about(name)?,
         };
-        let asked = [query, "--qf", FLAGGED_PATHS, "--"].map(OsStr::new);
-        let output = self.ask(asked.into_iter().chain([of]))?;
         if !is_answer(&output) {
-            return Err(unavailable(&format!("rpm {query} {name}"), &output));
+            return Err(unavailable(&format!("rpm -q {name}"), &output));
         }
         Ok(configuration(&output.stdout, name.as_str()))
     }
@@ -302,11 +299,39 @@ impl Rpm {
             }
             _ => {}
         }
-        let output = self.ask(["-q", "--qf", &[FORMAT, PATHS].concat(), "--", name.as_str()])?;
+        let output = self.ask([
+            "-q",
+            "--qf",
+            &[FORMAT, PATHS, FLAGGED_PATHS].concat(),
+            "--",
+            name.as_str(),
+        ])?;
         if !is_answer(&output) {
             return Err(unavailable(&format!("rpm -q {name}"), &output));
         }
         *known = editions.map(|editions| (editions, name.clone(), output.clone()));
+        Ok(output)
+    }
+
+    /// The package in a file, its configuration files and what it provides, in one answer. A job asks for it several times, and
+    /// nobody changes its file.
+    fn about_file(&self, file: &Path) -> Result<Output, Failure> {
+        let edition = Edition::of(file).filter(Edition::is_settled);
+        let mut known = self
+            .known_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, path, output)) if edition == Some(*of) && path == file => {
+                return Ok(output.clone());
+            }
+            _ => {}
+        }
+        let format = [FORMAT, FLAGGED_PATHS, "[%{PROVIDENAME}\\n]"].concat();
+        let inside = self.root.seen_inside(file);
+        let asked = ["-qp", "--qf", &format, "--"].map(OsStr::new);
+        let output = self.ask(asked.into_iter().chain([inside.as_os_str()]))?;
+        *known = edition.map(|edition| (edition, file.to_owned(), output.clone()));
         Ok(output)
     }
 
