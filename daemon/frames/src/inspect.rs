@@ -119,6 +119,14 @@ pub enum Question {
         #[cbor(default, skip_if = "Format::is_default")]
         format: Format,
     },
+    /// Asks for the manifest of the bundle. Answer: [`Finding::Files`] of one file, after the manifest is written to
+    /// descriptor 2 as a frame of `wharf-bundle`.
+    #[n(9)]
+    Manifest,
+    /// Asks for the packages of the bundle. Answer: [`Finding::Files`], after each of them is written to descriptor 2: its
+    /// length as eight bytes, the most significant one first, and its bytes. Each has the digest of the manifest.
+    #[n(10)]
+    Members,
     /// Asks whether this signature still holds. Answer: [`Finding::StillHolds`].
     #[n(5)]
     StillHolds {
@@ -169,7 +177,7 @@ pub enum Finding {
     /// To [`Question::Unwrap`].
     #[n(7)]
     Unwrapped(#[n(0)] Unwrapped),
-    /// To [`Question::Files`] and [`Question::Digests`]: the number of files that were written.
+    /// The number of files that were written. Only with it, the bytes on descriptor 2 count.
     #[n(8)]
     Files(#[n(0)] u32),
     /// To [`Question::Certificate`]; none if the keyring has fewer certificates.
@@ -226,6 +234,18 @@ pub struct Verified {
     /// Who signed it; none only where that was allowed.
     #[n(2)]
     pub signed: Option<Signed>,
+    /// It is a bundle, and no package.
+    #[n(3)]
+    #[cbor(default, skip_if = "is_false")]
+    pub bundle: bool,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "minicbor passes a reference"
+)]
+const fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 /// A signature that holds.
@@ -349,6 +369,7 @@ mod tests {
                         digest: vec![0xff; 64].into(),
                     },
                 }),
+                bundle: true,
             }),
             Finding::Described(Described {
                 name: PackageName::new(&name).unwrap(),
@@ -440,6 +461,8 @@ mod tests {
                 },
             ),
             ("8206a0", Question::Unwrap),
+            ("8209a0", Question::Manifest),
+            ("820aa0", Question::Members),
             (
                 "8207a10181a30062612f01f402f5",
                 Question::Files {
@@ -485,6 +508,7 @@ mod tests {
                         form: Form::Inside,
                         signed: signed(),
                     }),
+                    bundle: false,
                 }),
             ),
             (

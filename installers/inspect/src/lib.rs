@@ -10,10 +10,12 @@
 //! - `openpgp`: certificates, digests, signatures, and messages around a package.
 //! - [`format`]: the parts of a package. Each format has a folder.
 //! - `archive`: compressed archives inside a package.
+//! - [`bundle`]: the manifest and the packages of a bundle.
 //! - [`entry`]: the files, links and folders in a package.
 //! - [`part`]: bytes that are read by position.
 
 mod archive;
+pub mod bundle;
 mod digests;
 pub mod entry;
 mod files;

@@ -21,7 +21,7 @@ use wharf_frames::{
 };
 
 use crate::{
-    digests, files, format,
+    bundle, digests, files, format,
     openpgp::{certificates::Certificates, message, signature},
     part::{ReadAt, read_range, unreadable},
     sandbox,
@@ -99,6 +99,12 @@ fn answer(
         Question::Digests { format } => {
             let (format, length) = (format::of(format)?, package.length);
             digests::write(package, length, format, &mut io::stderr()).map(Finding::Files)
+        }
+        Question::Manifest => {
+            bundle::write_manifest(package, package.length, &mut io::stderr()).map(Finding::Files)
+        }
+        Question::Members => {
+            bundle::write_members(package, package.length, &mut io::stderr()).map(Finding::Files)
         }
         Question::StillHolds {
             at,

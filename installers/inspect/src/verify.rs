@@ -2,12 +2,15 @@
 
 use std::io::Read;
 
+use wharf_bundle::MANIFEST;
 use wharf_frames::{
     Cause, Failure,
     inspect::{Form, Signed, Verified},
 };
 
 use crate::{
+    archive::Archive,
+    bundle,
     format::{PackageFormat, PartDigest},
     openpgp::{
         certificates::Certificates,
@@ -28,7 +31,8 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// Checks the framing first, so that a broken file is reported as malformed.
+    /// Checks the framing first, so that a broken file is reported as malformed. A compressed archive is unpacked only after
+    /// its signature holds: then its first file tells whether it is a bundle.
     pub(crate) fn verify(
         &self,
         package: &dyn ReadAt,
@@ -36,7 +40,11 @@ impl Trust {
         format: &dyn PackageFormat,
         beside: Option<&[u8]>,
     ) -> Result<Verified, Failure> {
-        let inside = format.signature_inside(package, length)?;
+        let archive = bundle::outer(package, length)?;
+        let inside = match archive {
+            Some(_) => None,
+            None => format.signature_inside(package, length)?,
+        };
         let whole = || Part::new(package, 0..length);
         let (digest, signed) = match (beside, inside) {
             (Some(signature), _) => {
@@ -58,10 +66,15 @@ impl Trust {
                 return Err(Failure::new(Cause::Unsigned, detail));
             }
         };
+        let bundle = match archive {
+            Some(archive) => is_bundle(package, length, &archive, format)?,
+            None => false,
+        };
         Ok(Verified {
             digest,
             length,
             signed,
+            bundle,
         })
     }
 
@@ -72,6 +85,30 @@ impl Trust {
         content: impl Read,
     ) -> Result<Good, Failure> {
         signature::judge(&self.certificates, signature, digests, content, self.at)
+    }
+}
+
+/// Whether an archive is a bundle, and no package of this format.
+fn is_bundle(
+    package: &dyn ReadAt,
+    length: u64,
+    archive: &Archive,
+    format: &dyn PackageFormat,
+) -> Result<bool, Failure> {
+    let first = bundle::first_name(package, archive);
+    if first.as_deref() == Some(MANIFEST) {
+        return Ok(true);
+    }
+    match (format.signature_inside(package, length), first) {
+        (Ok(None), _) => Ok(false),
+        (Ok(Some(_)), _) => Err(Failure::new(
+            Cause::Malformed,
+            "the file begins as an archive and as a signed package",
+        )),
+        (Err(failure), Some(first)) if failure.cause == Cause::WrongKind => {
+            Err(bundle::without_manifest(&first))
+        }
+        (Err(failure), _) => Err(failure),
     }
 }
 

@@ -54,7 +54,7 @@ impl Archive {
 impl Compression {
     /// Whether an archive of this kind may begin with these bytes. No bytes fit two kinds, since the name that selects
     /// the kind is not signed.
-    fn begins(self, head: &[u8]) -> bool {
+    pub(crate) fn begins(self, head: &[u8]) -> bool {
         match self {
             Self::None => {
                 let compressors = [GZIP, XZ, ZSTD, BZIP2, LZMA];

@@ -54,12 +54,16 @@ impl Digests {
             let length = content.read(&mut buffer)?;
             match buffer.get(..length) {
                 Some([]) | None => return Ok(all),
-                Some(bytes) => self
-                    .0
-                    .iter_mut()
-                    .for_each(|salted| salted.context.update(bytes)),
+                Some(bytes) => self.update(bytes),
             }
             all += length as u64;
+        }
+    }
+
+    /// Hashes more of the content.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        for salted in &mut self.0 {
+            salted.context.update(bytes);
         }
     }
 

@@ -49,9 +49,10 @@ fn entry(tar: &mut Builder<Vec<u8>>, kind: EntryType, path: &str, target: &str, 
     tar.append(&header, content).unwrap();
 }
 
-type Entries<'a> = &'a [(EntryType, &'a str, &'a str, &'a [u8])];
+pub(crate) type Entries<'a> = &'a [(EntryType, &'a str, &'a str, &'a [u8])];
 
-fn tar(entries: Entries<'_>) -> Vec<u8> {
+/// A GNU tar of these entries.
+pub(crate) fn tar(entries: Entries<'_>) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (kind, path, target, content) in entries {
         entry(&mut tar, *kind, path, target, content);

@@ -7,6 +7,7 @@
     reason = "what prepares a test fails it as the test itself does"
 )]
 
+mod bundles;
 mod contents;
 mod files;
 mod fixture;

@@ -202,6 +202,7 @@ fn a_run_that_crashes_or_answers_anything_else_is_malformed() {
         digest: [0; 32],
         length: 0,
         signed: None,
+        bundle: false,
     });
     fs::write(bench.path("other"), other.to_packet().unwrap()).unwrap();
     let other = format!(
