@@ -11,6 +11,7 @@ use wharf_root::{Root, session::RunningProcess};
 
 use crate::{
     back::KeptPackages,
+    bundle::{found::found_bundle, members::MemberFiles},
     device::Device,
     inner::Inner,
     job::step::nothing_kept,
@@ -103,10 +104,11 @@ impl Responder {
     }
 
     fn seal(&self, stage: StageId, signature: Option<&[u8]>) -> Result<InstallerReply, NotDone> {
-        let judge =
-            |file: &File, inner: &mut Inner| seal::judge(file, signature, inner, self.witnesses());
-        let judged = self.staging.seal(stage, judge)?;
-        Ok(InstallerReply::Sealed(judged.package))
+        let judge = |file: &File, inner: &mut Inner, members: &mut MemberFiles| {
+            seal::judge(file, signature, inner, members, self.witnesses())
+        };
+        let package = self.staging.seal(stage, judge)?;
+        Ok(InstallerReply::Sealed(package))
     }
 
     fn discard(&self, stage: StageId) -> Result<InstallerReply, NotDone> {
@@ -132,6 +134,9 @@ impl Responder {
     ) -> Result<InstallerReply, NotDone> {
         if self.is_known(operation)? {
             return Ok(InstallerReply::Accepted);
+        }
+        if let Some(reply) = self.perform_on_bundle(operation, transaction)? {
+            return Ok(reply);
         }
         let step = match transaction.steps.as_slice() {
             [step] => step,
@@ -215,12 +220,12 @@ impl Responder {
         self.ledger.may_try(&kept.file.judged)?;
         let then = then(&kept.file)?;
         let install = Step::Install(kept.file.clone());
-        let steps = [install].into_iter().chain(then).collect();
+        let steps: Vec<_> = [install].into_iter().chain(then).collect();
         self.queue.accept(operation, steps)?;
         Ok(InstallerReply::Accepted)
     }
 
-    fn witnesses(&self) -> Witnesses<'_> {
+    pub(crate) fn witnesses(&self) -> Witnesses<'_> {
         Witnesses {
             root: &self.root,
             ledger: &self.ledger,
@@ -230,7 +235,7 @@ impl Responder {
 
     /// Accepts the valid name of a package that a job installed or began to install. All but a purge need the package on the
     /// device: a purge may find only its configuration, or nothing.
-    fn is_managed(&self, package: &PackageName, needs_it: bool) -> Result<(), NotDone> {
+    pub(crate) fn is_managed(&self, package: &PackageName, needs_it: bool) -> Result<(), NotDone> {
         let why = if !self.device.packages.is_name(package) {
             "is no name of a package"
         } else if !self.ledger.is_managed(package)? {
@@ -254,7 +259,7 @@ impl Responder {
         }
     }
 
-    fn is_present(&self, package: &PackageName) -> Result<bool, NotDone> {
+    pub(crate) fn is_present(&self, package: &PackageName) -> Result<bool, NotDone> {
         let found = self.device.packages.found(package);
         Ok(found.map_err(NotDone::unanswered)?.is_some())
     }
@@ -274,6 +279,9 @@ impl Responder {
     }
 
     fn found(&self, package: &PackageName) -> Result<Option<Found>, NotDone> {
+        if let Some(found) = found_bundle(&self.root, &self.device, &self.ledger, package)? {
+            return Ok(found);
+        }
         let found = self.device.found(package);
         self.ledger
             .with_managed(found.map_err(NotDone::unanswered)?)
@@ -300,7 +308,7 @@ impl Responder {
         Ok(job.map(|job| job.operation))
     }
 
-    fn open_jobs(&self) -> Result<Vec<Job>, NotDone> {
+    pub(crate) fn open_jobs(&self) -> Result<Vec<Job>, NotDone> {
         let mut jobs = self.queue.records().jobs()?;
         jobs.retain(Job::is_open);
         Ok(jobs)

@@ -62,6 +62,21 @@ impl Inner {
         opened.map_err(|error| self.failed("finish", &error))
     }
 
+    /// Puts other bytes into the place of the file: the manifest of a bundle.
+    pub(crate) fn replace(&mut self, bytes: &[u8]) -> Result<(), NotDone> {
+        if self.is_made {
+            fs::remove_file(&self.path).map_err(|error| self.failed("remove", &error))?;
+        }
+        (self.file, self.length) = (None, 0);
+        self.append(bytes)?;
+        self.finish().map(drop)
+    }
+
+    /// Its length.
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Its path, if the package was inside a message.
     pub(crate) fn written(&self) -> Option<&Path> {
         self.is_made.then_some(self.path.as_path())

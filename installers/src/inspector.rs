@@ -26,6 +26,7 @@ use nix::{
         time::{TimeVal, TimeValLike},
     },
 };
+use wharf_bundle::Manifest;
 use wharf_frames::{
     Cause, Failure, FrameError, Text, encode,
     fetch::MAX_SIGNATURE,
@@ -36,7 +37,14 @@ use wharf_frames::{
 };
 use wharf_root::process::wait_for_event;
 
-use crate::{keyring::Keyring, not_done::NotDone};
+use crate::{
+    bundle::{
+        member_stream::MemberStream,
+        members::{MemberFile, MemberFiles},
+    },
+    keyring::Keyring,
+    not_done::NotDone,
+};
 
 /// The largest number of certificates that are listed: each is a run of wharf-inspect.
 const MAX_SHOWN: u32 = 64;
@@ -232,6 +240,50 @@ impl Inspector {
         match number == taken {
             true => Ok(()),
             false => Err(garbage("it wrote other digests than it says")),
+        }
+    }
+
+    /// Reads the manifest of a bundle. Only for a bundle that [`Inspector::verify`] accepted.
+    pub fn manifest(&self, bundle: BorrowedFd<'_>) -> Result<Manifest, InspectError> {
+        let (mut frames, mut taken) = (Frames::default(), Vec::new());
+        let each = |bytes: &[u8]| {
+            let taken = frames.append(bytes, |manifest| {
+                taken.push(manifest);
+                Ok(())
+            });
+            taken.map_err(|error| garbage(&error.to_string()))
+        };
+        let (finding, _) =
+            self.run_with_pipe(bundle, &Question::Manifest, self.time_limit, each)?;
+        let Finding::Files(1) = finding else {
+            return Err(no_such_answer(finding));
+        };
+        frames
+            .finish()
+            .map_err(|error| garbage(&error.to_string()))?;
+        match (taken.pop(), taken.is_empty()) {
+            (Some(manifest), true) => Ok(manifest),
+            _ => Err(garbage("it wrote another number of manifests than one")),
+        }
+    }
+
+    /// Writes the packages of a bundle to their files. Only for a bundle that [`Inspector::verify`] accepted.
+    pub(crate) fn members(
+        &self,
+        bundle: BorrowedFd<'_>,
+        members: &mut MemberFiles,
+    ) -> Result<Vec<MemberFile>, InspectError> {
+        let length = length_of(bundle)?;
+        let time_limit = self.time_limit + Duration::from_secs(length >> 20);
+        let mut stream = MemberStream::into(members);
+        let each = |bytes: &[u8]| Ok(stream.append(bytes)?);
+        let (finding, _) = self.run_with_pipe(bundle, &Question::Members, time_limit, each)?;
+        let Finding::Files(number) = finding else {
+            return Err(no_such_answer(finding));
+        };
+        match stream.finish() {
+            Some(members) if members.len() == number as usize => Ok(members),
+            _ => Err(garbage("it wrote other packages than it says")),
         }
     }
 

@@ -1,8 +1,9 @@
 //! One job, from its record to its end. wharf-job does it. It may die at any point: the next attempt looks first. `step`:
 //! one step of the job. `verify`: the check of an upgrade that is activated. `recovery`: work that an interrupted or failed
-//! attempt left. `back`: the way back of a failed job.
+//! attempt left. `back`: the way back of a failed job. `bundle`: the entry of its bundle.
 
 mod back;
+mod bundle;
 mod recovery;
 pub(crate) mod step;
 mod verify;
@@ -33,6 +34,7 @@ use crate::{
     progress,
     records::{Before, Job, JobAttempt, JobState, Records, lock_file, package},
 };
+use bundle::is_removal;
 use step::{Permit, was_there};
 
 /// The note on a job that is [`Job::cut_off`].
@@ -253,9 +255,15 @@ impl<'a> Worker<'a> {
         let job = RefCell::new(job);
         let is_install = |step: &Step<Permit>| step.file().is_some();
         let several = self.manager().takes_several();
-        for run in permits.chunk_by(|left, right| several && is_install(left) && is_install(right))
-        {
-            self.apply_run(&job, run)?;
+        let is_one = |left: &Step<Permit>, right: &Step<Permit>| {
+            several && is_install(left) && is_install(right)
+                || is_removal(left) && is_removal(right)
+        };
+        for run in permits.chunk_by(is_one) {
+            match run {
+                [first, _, ..] if is_removal(first) => self.apply_removals(&job, run)?,
+                run => self.apply_run(&job, run)?,
+            }
         }
         Ok(())
     }
@@ -391,6 +399,7 @@ impl<'a> Worker<'a> {
             self.ledger.begin(name, job.operation)?;
             fault::point("ledger.begun");
         }
+        self.begin_bundle(job)?;
         Ok(())
     }
 
@@ -457,15 +466,9 @@ impl<'a> Worker<'a> {
             failure, devices, ..
         } = done;
         let is_done = failure.is_none();
-        let device = devices.into_iter().flatten().next();
-        let managed = match &device {
-            Some(found) => self.ledger.is_managed(&found.name)?,
-            None => false,
-        };
         let outcome = Outcome {
             failure,
-            // An outcome has one package, since a job has one step.
-            device: device.map(|found| Found { managed, ..found }),
+            device: self.software(&job, devices)?,
             attempts: u32::try_from(job.attempts.len()).unwrap_or(u32::MAX),
             note: (is_done && job.cut_off).then(|| DONE_AGAIN.into()),
             dependencies: self.brought(&job)?,

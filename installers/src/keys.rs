@@ -20,6 +20,7 @@ use wharf_root::{durable, pattern::Pattern};
 use crate::{
     Root,
     allow::Allowed,
+    bundle::{self, members::MemberFiles},
     clock,
     device::{Device, database},
     inner::Inner,
@@ -31,7 +32,7 @@ use crate::{
     policy::{Policy, PolicyError},
     room::Room,
     seal,
-    verdict::Judged,
+    verdict::{Accepted, Judged, JudgedBundle},
 };
 
 /// The longest signature beside a package.
@@ -335,12 +336,18 @@ impl Keys<'_> {
             ledger: &ledger,
             device,
         };
-        let mut inner = self
-            .inner()
+        let (mut inner, mut members) = self
+            .beside()
             .map_err(|error| problem("write to", &self.root.staged(), error))?;
-        let judged = seal::verdict(&package, signature.as_deref(), &mut inner, witnesses);
-        let judged = match judged.map_err(Failure::from) {
-            Ok(judged) => judged,
+        let accepted = seal::verdict(
+            &package,
+            signature.as_deref(),
+            &mut inner,
+            &mut members,
+            witnesses,
+        );
+        let accepted = match accepted.map_err(Failure::from) {
+            Ok(accepted) => accepted,
             Err(failure) => {
                 return Ok(CheckedPackage {
                     refused: Some(failure.to_string()),
@@ -348,31 +355,42 @@ impl Keys<'_> {
                 });
             }
         };
-        let refused = may_install(&judged, self.policy, witnesses).err();
+        let (permitted, installs) = match &accepted {
+            Accepted::Package(judged) => (
+                may_install(judged, self.policy, witnesses),
+                vec![self.install(inner.written().unwrap_or(file), judged)],
+            ),
+            Accepted::Bundle(bundle) => (
+                bundle::permission::may_install_now(bundle, self.policy, witnesses),
+                self.installs(bundle, &members),
+            ),
+        };
+        let refused = permitted.err();
         let plan = match &refused {
-            None => self.plan(inner.written().unwrap_or(file), &judged, device),
+            None => self.plan(&installs, device),
             Some(_) => Ok(Vec::new()),
         };
+        let package = accepted.package();
         Ok(CheckedPackage {
-            name: Some(judged.package.name.to_string()),
-            version: Some(judged.package.version.to_string()),
-            signer: judged.package.signer.as_ref().map(ToString::to_string),
+            name: Some(package.name.to_string()),
+            version: Some(package.version.to_string()),
+            signer: package.signer.as_ref().map(ToString::to_string),
             refused: refused.map(|failure| failure.to_string()),
             unplanned: plan.as_ref().err().map(Failure::to_string),
             plan: plan.unwrap_or_default(),
         })
     }
 
-    /// The plan of the package manager for this file.
-    fn plan(
-        &self,
-        file: &Path,
-        judged: &Judged,
-        device: &Device,
-    ) -> Result<Vec<CheckedChange>, Failure> {
-        let manager = device.packages.as_ref();
+    fn installs(&self, bundle: &JudgedBundle, members: &MemberFiles) -> Vec<Install> {
+        let packages = bundle.members().zip(0..);
+        packages
+            .map(|(judged, number)| self.install(&members.path(number), judged))
+            .collect()
+    }
+
+    fn install(&self, file: &Path, judged: &Judged) -> Install {
         let package = judged.package.clone();
-        let install = Install {
+        Install {
             options: InstallOptions {
                 allow_downgrade: self.policy.allows_downgrade(&package.name),
                 reinstall: false,
@@ -381,7 +399,12 @@ impl Keys<'_> {
                 path: path::absolute(file).unwrap_or_else(|_| file.to_owned()),
                 package,
             },
-        };
+        }
+    }
+
+    /// The plan of the package manager for these files.
+    fn plan(&self, installs: &[Install], device: &Device) -> Result<Vec<CheckedChange>, Failure> {
+        let manager = device.packages.as_ref();
         let change = |it: PlannedPackage| {
             let order = |old: &PackageVersion| manager.compare_versions(&it.version, old);
             CheckedChange {
@@ -397,20 +420,19 @@ impl Keys<'_> {
                 from_source: it.is_dependency,
             }
         };
-        let planned = manager.plan(&[install], &self.policy.dependencies())?;
+        let planned = manager.plan(installs, &self.policy.dependencies())?;
         Ok(planned.into_iter().map(change).collect())
     }
 
-    /// Room for the package inside a message while it is checked.
-    fn inner(&self) -> io::Result<Inner> {
+    /// Room for what is inside the file while it is checked.
+    fn beside(&self) -> io::Result<(Inner, MemberFiles)> {
         let (folder, quota) = (self.root.staged(), &self.policy.quota);
         durable::private_folder(&folder)?;
         let Room { free, reserve } = Room::on_disk_of(&folder, quota)?;
         let (path, ()) = durable::unique(&folder.join(durable::NEW), "", |_| Ok(()))?;
-        Ok(Inner::at(
-            path,
-            quota.bytes.min(free.saturating_sub(reserve)),
-        ))
+        let room = quota.bytes.min(free.saturating_sub(reserve));
+        let members = MemberFiles::of(path.clone(), room);
+        Ok((Inner::at(path, room), members))
     }
 }
 

@@ -85,7 +85,8 @@ struct SentBack {
     why: Text,
 }
 
-const FORMAT: u32 = 1;
+/// The format of the records here, and of those of bundles.
+pub(crate) const FORMAT: u32 = 1;
 
 impl Ledger {
     /// The ledger of this root.
@@ -311,7 +312,7 @@ impl Ledger {
 }
 
 /// No package manager permits `/` or a leading dot in a name. Such a name does not become a path.
-fn path_in(folder: &Path, name: &PackageName) -> Result<PathBuf, NotDone> {
+pub(crate) fn path_in(folder: &Path, name: &PackageName) -> Result<PathBuf, NotDone> {
     match name.as_str().contains('/') || name.as_str().starts_with('.') {
         false => Ok(folder.join(name.as_str())),
         true => Err(NotDone::refused(
@@ -321,7 +322,7 @@ fn path_in(folder: &Path, name: &PackageName) -> Result<PathBuf, NotDone> {
     }
 }
 
-fn read<T: for<'b> Decode<'b, ()>>(
+pub(crate) fn read<T: for<'b> Decode<'b, ()>>(
     path: &Path,
     format: impl FnOnce(&T) -> u32,
 ) -> Result<Option<T>, NotDone> {
@@ -341,12 +342,12 @@ fn read<T: for<'b> Decode<'b, ()>>(
     }
 }
 
-fn write<T: Encode<()>>(path: &Path, record: &T) -> Result<(), NotDone> {
+pub(crate) fn write<T: Encode<()>>(path: &Path, record: &T) -> Result<(), NotDone> {
     let bytes = encode(record).map_err(|error| unwritten(path, &error.to_string()))?;
     durable::write(path, &bytes).map_err(|error| unwritten(path, &error.to_string()))
 }
 
-fn unwritten(path: &Path, why: &str) -> NotDone {
+pub(crate) fn unwritten(path: &Path, why: &str) -> NotDone {
     NotDone::not_now(format!("cannot write {}: {why}", path.display()))
 }
 

@@ -7,8 +7,9 @@
 //! - [`service`]: the job socket, and who may connect. [`packets`]: its frames. [`answer`]: each question.
 //! - [`staging`]: root's folder, which hands out write-only descriptors. [`room`]: the room on its disk. [`lease`]: whether
 //!   a writer is left.
-//! - `seal`: judges whether a file is a package, by `clock`. [`inspector`]: asks wharf-inspect. [`keyring`]: the
+//! - `seal`: judges whether a file is a package, by `judge` and `clock`. [`inspector`]: asks wharf-inspect. [`keyring`]: the
 //!   certificates of signers, as bytes. [`verdict`]: the stored judgement.
+//! - [`bundle`]: several packages in one file, from the verdict to the steps of a job.
 //! - [`policy`]: the rules of the administrator. [`ledger`]: the installed versions, so that nothing older comes back.
 //!   `permission`: asks both. [`not_done`]: a refusal, or "not now".
 //! - [`queue`]: jobs in their order. [`records`]: their records. [`job`]: one job, in wharf-job, with `step` and `recovery`.
@@ -38,6 +39,7 @@ pub mod device;
 mod inner;
 pub mod inspector;
 pub mod job;
+mod judge;
 mod keep;
 pub mod keyring;
 pub mod keys;

@@ -13,7 +13,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 use wharf_frames::{
-    Cause, Failure, OperationId, PackageName, Step,
+    Cause, Failure, OperationId, PackageName,
     installer::{Found, Outcome},
 };
 use wharf_root::{
@@ -22,10 +22,10 @@ use wharf_root::{
 };
 
 use crate::{
+    bundle::work::Work,
     job::boot,
     not_done::NotDone,
     records::{Job, JobState, Records, lock_file},
-    verdict::Sealed,
 };
 
 /// The time between attempts to start a job.
@@ -73,7 +73,7 @@ impl Queue {
     }
 
     /// Accepts a job once, and writes it to the disk. Asking again changes nothing.
-    pub fn accept(&self, operation: OperationId, steps: Vec<Step<Sealed>>) -> Result<(), NotDone> {
+    pub fn accept(&self, operation: OperationId, work: impl Into<Work>) -> Result<(), NotDone> {
         let lock = self.records.lock()?;
         if self.records.job(operation)?.is_some() {
             return Ok(());
@@ -86,7 +86,7 @@ impl Queue {
             return Err(NotDone::not_now(detail));
         }
         let sequence = jobs.last().map_or(1, |job| job.sequence + 1);
-        let accepted = self.records.accept(&lock, operation, steps, sequence);
+        let accepted = self.records.accept(&lock, operation, work.into(), sequence);
         // After an error the record may exist all the same, and not be durable yet.
         self.wake();
         Ok(accepted?)
@@ -128,7 +128,7 @@ impl Queue {
                 return Err(NotDone::refused(Cause::Policy, detail));
             }
         }
-        let device = match job.packages().next() {
+        let device = match job.subject() {
             Some(package) => look(package)?,
             None => None,
         };

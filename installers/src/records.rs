@@ -21,6 +21,7 @@ use wharf_root::{Root, durable, limits};
 
 use crate::{
     back::Previous,
+    bundle::work::{JobBundle, Work},
     not_done::NotDone,
     progress,
     verdict::{Judged, Sealed},
@@ -67,6 +68,9 @@ pub struct Job {
     /// nobody can say.
     #[n(13)]
     pub unused_before: Option<Vec<PackageName>>,
+    /// The bundle, if the steps are those of one.
+    #[n(20)]
+    pub bundle: Option<JobBundle>,
 }
 
 /// A package before the first attempt of a job.
@@ -208,6 +212,12 @@ impl Job {
     /// The packages of its steps.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &PackageName> {
         self.steps.iter().map(package)
+    }
+
+    /// The software that it is about: the bundle, or the package of its first step.
+    pub(crate) fn subject(&self) -> Option<&PackageName> {
+        let bundle = self.bundle.as_ref().map(|bundle| &bundle.name);
+        bundle.or_else(|| self.packages().next())
     }
 
     /// Whether it works on this package.
@@ -369,9 +379,10 @@ impl Records {
         &self,
         _lock: &Locked,
         operation: OperationId,
-        steps: Vec<Step<Sealed>>,
+        work: Work,
         sequence: u64,
     ) -> Result<(), RecordsError> {
+        let Work { steps, bundle } = work;
         self.write(&Job {
             format: FORMAT,
             operation,
@@ -384,6 +395,7 @@ impl Records {
             dependencies: Vec::new(),
             refreshed: false,
             unused_before: None,
+            bundle,
         })?;
         fault::point("job.accepted");
         Ok(())
@@ -497,6 +509,7 @@ mod tests {
             dependencies: Vec::new(),
             refreshed: false,
             unused_before: None,
+            bundle: None,
             before: vec![Before {
                 package: name.clone(),
                 found: Some(Found {

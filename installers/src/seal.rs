@@ -4,21 +4,18 @@
 use std::{fs::File, os::fd::AsFd};
 
 use wharf_fault as fault;
-use wharf_frames::{
-    Cause, Failure,
-    inspect::{Described, Verified},
-    installer::SealedPackage,
-};
+use wharf_frames::{Cause, Failure, installer::SealedPackage};
 use wharf_journal::message;
-use wharf_managers::PackageManager;
 
 use crate::{
+    bundle::{self, members::MemberFiles, permission::is_no_bundle},
     clock,
     inner::Inner,
-    inspector::{InspectError, Terms},
+    inspector::InspectError,
+    judge::{Judge, fits_here, judged},
     keyring::Keyring,
-    permission::{Witnesses, in_time, may_sign, policy_now},
-    verdict::Judged,
+    permission::{Witnesses, policy_now},
+    verdict::Accepted,
 };
 
 /// Judges a file without writers, or the package inside it, and logs the verdict.
@@ -26,11 +23,12 @@ pub(crate) fn judge(
     file: &File,
     signature: Option<&[u8]>,
     inner: &mut Inner,
+    members: &mut MemberFiles,
     witnesses: Witnesses<'_>,
-) -> Result<Judged, InspectError> {
-    let verdict = verdict(file, signature, inner, witnesses);
+) -> Result<Accepted, InspectError> {
+    let verdict = verdict(file, signature, inner, members, witnesses);
     match &verdict {
-        Ok(judged) => tell(&judged.package),
+        Ok(accepted) => tell(accepted.package()),
         Err(InspectError::NotNow(failure)) => {
             tracing::warn!("a staged file cannot be judged now: {failure}");
         }
@@ -65,21 +63,20 @@ pub(crate) fn verdict(
     file: &File,
     signature: Option<&[u8]>,
     inner: &mut Inner,
+    members: &mut MemberFiles,
     witnesses: Witnesses<'_>,
-) -> Result<Judged, InspectError> {
+) -> Result<Accepted, InspectError> {
     let policy = policy_now(witnesses.root)?;
     let keyring = Keyring::read(&witnesses.root.keys())?;
     let now = clock::now(witnesses.root, &witnesses.device.database);
-    let inspector = &witnesses.device.inspector;
-    let verify = |file: &File, signature| {
-        let terms = Terms {
-            signature,
-            keyring: &keyring,
-            at: now.at,
-            allow_unsigned: policy.allow_unsigned,
-        };
-        in_time(&now, inspector.verify(file.as_fd(), &terms))
+    let judge = Judge {
+        witnesses,
+        policy: &policy,
+        keyring: &keyring,
+        now: &now,
     };
+    let inspector = &witnesses.device.inspector;
+    let verify = |file, signature| judge.verify(file, signature, policy.allow_unsigned);
     // A signature beside a message signs the message, but the package inside is installed.
     let unwrapped;
     let (file, verified) = match verify(file, signature)? {
@@ -92,54 +89,20 @@ pub(crate) fn verdict(
             (&unwrapped, verified.ok_or_else(twice)?)
         }
     };
+    if verified.bundle {
+        let bundle = bundle::seal::verdict(file, verified, &judge, inner, members)?;
+        return Ok(Accepted::Bundle(bundle));
+    }
     let described = inspector.describe(file.as_fd())?;
     fits_here(&described, witnesses.device.packages.as_ref())?;
+    is_no_bundle(&described.name, witnesses)?;
     if let Some(signed) = &verified.signed {
-        may_sign(
-            signed.certificate.as_str(),
-            &described.name,
-            &policy,
-            witnesses.ledger,
-        )?;
+        judge.may_sign(signed, &described.name)?;
     }
-    Ok(judged(verified, described))
+    Ok(Accepted::Package(judged(verified, described)))
 }
 
 fn twice() -> Failure {
     let detail = "there is another OpenPGP message inside the message, and no package: sign once";
     Failure::new(Cause::WrongKind, detail)
-}
-
-fn fits_here(described: &Described, manager: &dyn PackageManager) -> Result<(), Failure> {
-    if !manager.is_name(&described.name) {
-        let detail = format!("'{}' is no name for {}", described.name, manager.name());
-        return Err(Failure::new(Cause::Malformed, detail));
-    }
-    if !manager.takes(described.architecture.as_str()) {
-        let detail = format!(
-            "{} is for {}, and this device is {}",
-            described.name,
-            described.architecture,
-            manager.architecture()
-        );
-        return Err(Failure::new(Cause::WrongArchitecture, detail));
-    }
-    Ok(())
-}
-
-fn judged(verified: Verified, described: Described) -> Judged {
-    let signed = verified.signed;
-    Judged {
-        digest: verified.digest,
-        signed_at: signed.as_ref().map_or(0, |signed| signed.signed_at),
-        package: SealedPackage {
-            name: described.name,
-            version: described.version,
-            architecture: described.architecture,
-            length: verified.length,
-            signer: signed.as_ref().map(|signed| signed.certificate.clone()),
-            components: Vec::new(),
-        },
-        signed: signed.map(|signed| signed.signed),
-    }
 }

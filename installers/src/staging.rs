@@ -16,10 +16,14 @@ use std::{
 
 use nix::libc;
 use wharf_fault as fault;
-use wharf_frames::{Cause, Failure, OperationId, StageId, installer::StageEntry};
+use wharf_frames::{
+    Cause, Failure, OperationId, StageId,
+    installer::{SealedPackage, StageEntry},
+};
 use wharf_root::{Root, durable, limits};
 
 use crate::{
+    bundle::members::{self, MemberFiles},
     clock,
     inner::{self, Inner},
     inspector::InspectError,
@@ -27,7 +31,7 @@ use crate::{
     not_done::NotDone,
     policy::Quota,
     room::Room,
-    verdict::{self, Judged, Sealed, Verdict},
+    verdict::{self, Accepted, JudgedBundle, Sealed, Verdict},
 };
 
 /// The staged files of one root.
@@ -55,9 +59,9 @@ pub struct Staged {
 
 /// A sealed file that nobody can discard while this value exists.
 #[derive(Debug)]
-pub struct Kept<'a> {
+pub struct Kept<'a, File = Sealed> {
     /// The file.
-    pub file: Sealed,
+    pub file: File,
     _taken: Taken<'a>,
 }
 
@@ -92,7 +96,7 @@ impl Staging {
             // Other bytes may follow.
             Some(Verdict::Undecided(_)) => durable::remove(&verdict::path(&path))
                 .map_err(|error| failed("remove", &path, &error))?,
-            Some(Verdict::Sealed(_) | Verdict::Refused(_)) => {
+            Some(Verdict::Sealed(_) | Verdict::Bundle(_) | Verdict::Refused(_)) => {
                 return Err(NotDone::refused(
                     Cause::Policy,
                     format!("{stage} is judged already: discard it before anything new is staged"),
@@ -116,26 +120,27 @@ impl Staging {
         })
     }
 
-    /// Judges the file once it has no writers, and records the verdict. After a good verdict, the package that the judge
-    /// wrote beside the file replaces it.
+    /// Judges the file once it has no writers, and records the verdict. After a good verdict, the package or the manifest that
+    /// the judge wrote beside the file replaces it.
     pub(crate) fn seal(
         &self,
         stage: StageId,
-        judge: impl FnOnce(&File, &mut Inner) -> Result<Judged, InspectError>,
-    ) -> Result<Judged, NotDone> {
+        judge: impl FnOnce(&File, &mut Inner, &mut MemberFiles) -> Result<Accepted, InspectError>,
+    ) -> Result<SealedPackage, NotDone> {
         let _taken = self.take(stage)?;
         let path = self.root.stage(stage);
         let decided = match verdict::read(&path).map_err(NotDone::NotNow)? {
-            Some(Verdict::Sealed(judged)) => Ok(judged),
+            Some(Verdict::Sealed(judged)) => Ok(Accepted::Package(judged)),
+            Some(Verdict::Bundle(bundle)) => Ok(Accepted::Bundle(bundle)),
             Some(Verdict::Refused(failure)) => Err(failure),
             Some(Verdict::Undecided(broken)) => self.judge(stage, &path, broken, judge)?,
             None => self.judge(stage, &path, 0, judge)?,
         };
         match decided {
-            Ok(judged) => settle(&path).map(|()| judged),
+            Ok(accepted) => settle(&path).map(|()| accepted.package().clone()),
             Err(failure) => {
                 durable::remove(&path)
-                    .and_then(|()| inner::remove(&path))
+                    .and_then(|()| remove_beside(&path))
                     .map_err(|error| failed("remove", &path, &error))?;
                 fault::point("seal.removed");
                 Err(NotDone::Refused(failure))
@@ -149,8 +154,8 @@ impl Staging {
         stage: StageId,
         path: &Path,
         broken: u32,
-        judge: impl FnOnce(&File, &mut Inner) -> Result<Judged, InspectError>,
-    ) -> Result<Result<Judged, Failure>, NotDone> {
+        judge: impl FnOnce(&File, &mut Inner, &mut MemberFiles) -> Result<Accepted, InspectError>,
+    ) -> Result<Result<Accepted, Failure>, NotDone> {
         let file = open(path, false)
             .map_err(|error| failed("open", path, &error))?
             .ok_or_else(|| {
@@ -164,15 +169,18 @@ impl Staging {
             .map_err(|error| failed("look at", path, &error))?
             .len();
         // An interrupted judgement may have left a part, which the next good verdict would put into place.
-        inner::remove(path).map_err(|error| failed("remove", path, &error))?;
+        remove_beside(path).map_err(|error| failed("remove", path, &error))?;
         // Check the room only in this file's turn: the file before it uses some.
         let turn = self.judging.lock().unwrap_or_else(PoisonError::into_inner);
         let judged = match self.limit(stage, length, length) {
             Ok(limit) => {
-                let mut inner = Inner::at(inner::path(path), limit.saturating_sub(length));
-                let judged = judge(&file, &mut inner);
+                let room = limit.saturating_sub(length);
+                let mut inner = Inner::at(inner::path(path), room);
+                let mut members = MemberFiles::of(path.to_owned(), room);
+                let judged = judge(&file, &mut inner, &mut members);
                 if judged.is_ok() {
                     inner.keep();
+                    members.keep();
                 }
                 judged
             }
@@ -180,7 +188,7 @@ impl Staging {
         };
         drop(turn);
         let decided = match judged {
-            Ok(judged) => Ok(judged),
+            Ok(accepted) => Ok(accepted),
             Err(InspectError::NotNow(failure)) => return Err(NotDone::NotNow(failure)),
             Err(InspectError::Refused(failure)) => Err(failure),
             Err(error @ InspectError::Broke(_)) => Err(broke(path, broken + 1, error)?),
@@ -208,7 +216,7 @@ impl Staging {
         // The file goes first: a verdict without a file is refused, but a file without a verdict would be judged again.
         durable::remove(&path).map_err(|error| failed("remove", &path, &error))?;
         fault::point("discard.removed");
-        inner::remove(&path).map_err(|error| failed("remove", &path, &error))?;
+        remove_beside(&path).map_err(|error| failed("remove", &path, &error))?;
         fault::point("discard.removed");
         let verdict = verdict::path(&path);
         durable::remove(&verdict).map_err(|error| failed("remove", &verdict, &error))?;
@@ -216,7 +224,23 @@ impl Staging {
         Ok(())
     }
 
-    /// A file with a good verdict.
+    /// A bundle with a good verdict; none if the file is another one.
+    pub(crate) fn bundle(&self, stage: StageId) -> Result<Option<Kept<'_, JudgedBundle>>, NotDone> {
+        let taken = self.take(stage)?;
+        let path = self.root.stage(stage);
+        match verdict::read(&path).map_err(NotDone::NotNow)? {
+            Some(Verdict::Bundle(bundle)) if path.exists() => {
+                settle(&path)?;
+                Ok(Some(Kept {
+                    file: bundle,
+                    _taken: taken,
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// A package with a good verdict.
     pub fn sealed(&self, stage: StageId) -> Result<Kept<'_>, NotDone> {
         let taken = self.take(stage)?;
         let path = self.root.stage(stage);
@@ -248,7 +272,7 @@ impl Staging {
             entries.push(StageEntry {
                 stage,
                 length: metadata.len(),
-                sealed: matches!(sealed, Ok(Some(Verdict::Sealed(_)))),
+                sealed: sealed.is_ok_and(|it| it.is_some_and(|it| it.is_good())),
             });
         }
         Ok(entries)
@@ -264,15 +288,14 @@ impl Staging {
             }
         }
         self.forget_refusals(needs)?;
-        self.forget_inner(needs)
+        self.forget_beside(needs)
     }
 
-    /// Removes files whose message is gone. A crash after the removal of the message leaves them, and no other name
-    /// leads to them.
-    fn forget_inner(&self, needs: Needs<'_>) -> io::Result<()> {
+    /// Removes files beside a staged file that is gone. A crash after its removal leaves them, and no other name leads to
+    /// them.
+    fn forget_beside(&self, needs: Needs<'_>) -> io::Result<()> {
         for (name, _) in self.entries()? {
-            let stage = name.strip_suffix(inner::EXTENSION);
-            let Some(stage) = stage.and_then(|id| id.parse().ok()) else {
+            let Some(stage) = beside(&name).and_then(|id| id.parse().ok()) else {
                 continue;
             };
             let path = self.root.stage(stage);
@@ -283,7 +306,7 @@ impl Staging {
             if let Ok(_taken) = self.take_unneeded(stage, needs)
                 && !path.try_exists()?
             {
-                inner::remove(&path)?;
+                remove_beside(&path)?;
             }
         }
         Ok(())
@@ -292,7 +315,7 @@ impl Staging {
     fn remove_unsealed(&self, stage: StageId, needs: Needs<'_>) -> Result<(), NotDone> {
         let taken = self.take_unneeded(stage, needs)?;
         match verdict::read(&self.root.stage(stage)).map_err(NotDone::NotNow)? {
-            Some(Verdict::Sealed(_)) => Ok(()),
+            Some(verdict) if verdict.is_good() => Ok(()),
             _ => self.remove_taken(&taken, Duration::ZERO),
         }
     }
@@ -399,10 +422,10 @@ impl Staging {
         ))
     }
 
-    /// The size of the other files, with the packages beside them.
+    /// The size of the other files, with those beside them.
     fn taken_up_by_others(&self, stage: StageId) -> io::Result<u64> {
         let of = |name: &str| {
-            let name = name.strip_suffix(inner::EXTENSION).unwrap_or(name);
+            let name = beside(name).unwrap_or(name);
             name.parse::<StageId>().ok()
         };
         let entries = self.entries()?;
@@ -440,7 +463,19 @@ impl Staging {
     }
 }
 
-/// Moves a package with a good verdict over its message.
+/// The name of the staged file beside which a file of this name lies; none if it lies beside none.
+fn beside(name: &str) -> Option<&str> {
+    name.strip_suffix(inner::EXTENSION)
+        .or_else(|| members::stage_of(name))
+}
+
+/// Removes what lies beside this staged file.
+fn remove_beside(path: &Path) -> io::Result<()> {
+    inner::remove(path)?;
+    members::remove(path)
+}
+
+/// Moves a package with a good verdict over its message, and the manifest over its bundle.
 fn settle(path: &Path) -> Result<(), NotDone> {
     inner::settle(path).map_err(|error| failed("replace", path, &error))?;
     fault::point("seal.settled");

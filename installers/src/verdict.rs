@@ -10,8 +10,10 @@ use std::{
 use minicbor::{Decode, Encode};
 use nix::libc;
 use sha2::{Digest, Sha256};
+use wharf_bundle::BundleNeeds;
 use wharf_frames::{
-    Cause, Failure, StageId, decode, encode, inspect::SignedDigest, installer::SealedPackage,
+    Cause, Failure, PackageName, StageId, Step, decode, encode, inspect::SignedDigest,
+    installer::SealedPackage,
 };
 use wharf_root::{Root, durable, limits};
 
@@ -42,6 +44,18 @@ pub enum Verdict {
     /// Undecided: the number of failed inspections, whose cause may be the device.
     #[n(2)]
     Undecided(#[n(0)] u32),
+    /// Like [`Verdict::Sealed`], for a bundle. Its packages are files beside it.
+    #[n(3)]
+    Bundle(#[n(0)] JudgedBundle),
+}
+
+/// The content of a file with a good verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// A package.
+    Package(Judged),
+    /// A bundle.
+    Bundle(JudgedBundle),
 }
 
 /// A package with a valid signature, and the data about it for the ledger.
@@ -62,6 +76,24 @@ pub struct Judged {
     pub signed: Option<SignedDigest>,
 }
 
+/// A bundle whose signature holds, with the verdict on each of its packages.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct JudgedBundle {
+    /// The bundle as a whole. Its digest is that of the file that was signed.
+    #[n(0)]
+    pub judged: Judged,
+    /// Whether a failure leads back to the packages of before.
+    #[n(1)]
+    pub undo: bool,
+    /// The conditions on the device.
+    #[n(2)]
+    pub needs: BundleNeeds,
+    /// The steps in their order. The n-th installation has the n-th member.
+    #[n(3)]
+    pub steps: Vec<Step<Judged>>,
+}
+
 /// A package with a good verdict: a staged file, or a member of a staged bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -77,6 +109,18 @@ pub struct Sealed {
     pub member: Option<u32>,
 }
 
+impl JudgedBundle {
+    /// Its name.
+    pub(crate) const fn name(&self) -> &PackageName {
+        &self.judged.package.name
+    }
+
+    /// The packages that it installs, in their order.
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Judged> {
+        self.steps.iter().filter_map(Step::file)
+    }
+}
+
 impl Sealed {
     /// The file of the package.
     pub(crate) fn path(&self, root: &Root) -> PathBuf {
@@ -87,11 +131,38 @@ impl Sealed {
     }
 }
 
-impl From<Result<Judged, Failure>> for Verdict {
-    fn from(decided: Result<Judged, Failure>) -> Self {
+impl From<Result<Accepted, Failure>> for Verdict {
+    fn from(decided: Result<Accepted, Failure>) -> Self {
         match decided {
-            Ok(judged) => Self::Sealed(judged),
+            Ok(Accepted::Package(judged)) => Self::Sealed(judged),
+            Ok(Accepted::Bundle(bundle)) => Self::Bundle(bundle),
             Err(failure) => Self::Refused(failure),
+        }
+    }
+}
+
+impl Accepted {
+    /// The package, or the bundle as one.
+    pub(crate) fn package(&self) -> &SealedPackage {
+        match self {
+            Self::Package(judged) => &judged.package,
+            Self::Bundle(bundle) => &bundle.judged.package,
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether the file is valid.
+    pub(crate) const fn is_good(&self) -> bool {
+        matches!(self, Self::Sealed(_) | Self::Bundle(_))
+    }
+
+    /// Whether it accepts this package, alone or in a bundle.
+    fn accepts(&self, judged: &Judged) -> bool {
+        match self {
+            Self::Sealed(accepted) => accepted == judged,
+            Self::Bundle(bundle) => bundle.members().any(|member| member == judged),
+            Self::Refused(_) | Self::Undecided(_) => false,
         }
     }
 }
@@ -122,7 +193,8 @@ pub(crate) fn still_holds(stage: &Path, judged: &Judged) -> Result<(), NotDone> 
         let detail = format!("{}: {what}: download it again", stage.display());
         Err(NotDone::refused(Cause::WrongDigest, detail))
     };
-    if read(stage).map_err(NotDone::NotNow)? != Some(Verdict::Sealed(judged.clone())) {
+    let verdict = read(stage).map_err(NotDone::NotNow)?;
+    if !verdict.is_some_and(|verdict| verdict.accepts(judged)) {
         return differs("its verdict is not the one that was accepted");
     }
     match is_unchanged(stage, judged)? {
@@ -231,13 +303,13 @@ mod tests {
         assert_eq!(read(&stage), Ok(Some(Verdict::Sealed(judged()))));
         assert_eq!(read(&stage.with_file_name("other")), Ok(None));
         let failure = Failure::new(Cause::Malformed, "no");
-        for verdict in [Err(failure).into(), Verdict::Undecided(3)] {
+        for verdict in [Verdict::Refused(failure), Verdict::Undecided(3)] {
             write(&stage, &verdict).unwrap();
             assert_eq!(read(&stage), Ok(Some(verdict)));
         }
         let newer = VerdictRecord {
             format: FORMAT + 1,
-            verdict: Ok(judged()).into(),
+            verdict: Verdict::Sealed(judged()),
         };
         for bytes in [encode(&newer).unwrap(), b"garbage".to_vec()] {
             fs::write(path(&stage), bytes).unwrap();

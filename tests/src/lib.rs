@@ -13,7 +13,7 @@
 //! | a root for installations | [`debian_root`], [`opkg_root`], [`rpm_root`], [`scratch_root`] |
 //! | a booted system, in a network of its own | [`container`], [`network`] |
 //! | a system bus of its own | [`system_bus`] |
-//! | packages and their signatures | [`package`], [`rpm_package`], [`keys`] |
+//! | packages, bundles and their signatures | [`package`], [`rpm_package`], [`bundle`], [`keys`] |
 //! | a repository of packages | [`repository`], [`rpm_repository`] |
 //! | packages with services | [`services`] |
 //! | package managers by hand | [`manager`] |
@@ -30,6 +30,7 @@
 )]
 
 pub mod booted;
+pub mod bundle;
 pub mod chance;
 pub mod command;
 pub mod container;

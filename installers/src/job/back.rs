@@ -57,7 +57,7 @@ impl Worker<'_> {
             [_] => return Ok(false),
             _ => false,
         };
-        if !has_begun(job) {
+        if !has_begun(job) || job.bundle.as_ref().is_some_and(|bundle| !bundle.undo) {
             return Ok(false);
         }
         let mut is_changed = !is_alone;

@@ -297,7 +297,7 @@ impl Worker<'_> {
         for (step, device) in job.steps.iter().zip(&done.devices) {
             self.record_step(job, step, done, device.as_ref())?;
         }
-        Ok(())
+        self.record_bundle(job, done)
     }
 
     fn record_step(

@@ -97,6 +97,7 @@ impl From<Job> for super::Job {
             dependencies: Vec::new(),
             refreshed: false,
             unused_before: None,
+            bundle: None,
         }
     }
 }

@@ -28,13 +28,13 @@ pub(crate) enum Fault {
 }
 
 /// A machine with a client that retries after a crash, as wharfd does.
-struct Run {
-    machine: Machine,
+pub(crate) struct Run {
+    pub(crate) machine: Machine,
     programs: PathBuf,
 }
 
 impl Run {
-    fn new(machine: Machine, fault: Fault) -> Self {
+    pub(crate) fn new(machine: Machine, fault: Fault) -> Self {
         let programs = machine.programs();
         // A wharf-job with a fault in its n-th job only, the first time that it runs.
         let (job, step) = match fault {
@@ -62,7 +62,7 @@ impl Run {
     }
 
     /// Asks until an answer arrives; restarts wharf-installer if it has ended.
-    fn ask(
+    pub(crate) fn ask(
         &mut self,
         request: &InstallerRequest,
     ) -> (InstallerReply, Option<std::os::fd::OwnedFd>) {
@@ -88,7 +88,7 @@ impl Run {
         self.start(&[]);
     }
 
-    fn seal(&mut self, stage: StageId, built: &Built) {
+    pub(crate) fn seal(&mut self, stage: StageId, built: &Built) {
         let (_, file) = self.ask(&InstallerRequest::Stage {
             stage,
             keep: 0,
@@ -102,7 +102,7 @@ impl Run {
         assert!(matches!(reply, InstallerReply::Sealed(_)), "{reply:?}");
     }
 
-    fn job(&mut self, operation: OperationId, request: &InstallerRequest) -> Outcome {
+    pub(crate) fn job(&mut self, operation: OperationId, request: &InstallerRequest) -> Outcome {
         assert_eq!(self.ask(request).0, InstallerReply::Accepted);
         loop {
             match self.ask(&InstallerRequest::Watch { operation }).0 {
@@ -157,6 +157,11 @@ impl Run {
         );
         assert_eq!((outcome.failure, outcome.device), (None, None));
         self.is_done_once();
+        self.was_reached()
+    }
+
+    /// Whether the exit happened.
+    pub(crate) fn was_reached(&mut self) -> bool {
         self.machine
             .installer()
             .errors()

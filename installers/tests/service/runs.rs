@@ -42,7 +42,7 @@ pub(crate) fn accept_steps(machine: &Machine, operation: OperationId, steps: Vec
         Step::Install(stage) => Step::Install(staging.sealed(*stage).unwrap().file.clone()),
         step => Step::on(step.action(), step.package().unwrap().clone()).unwrap(),
     };
-    let sealed = steps.iter().map(sealed).collect::<Vec<_>>();
+    let sealed: Vec<_> = steps.iter().map(sealed).collect();
     let queue = Queue::new(&root, "/nonexistent".into()).unwrap();
     queue.accept(operation, sealed).unwrap();
 }
