@@ -39,8 +39,8 @@ fn a_removal_whose_postrm_fails_is_4_59_until_the_script_allows_it() {
 fn what_a_failed_upgrade_without_a_way_back_left_stays_in_place_until_it_is_removed() {
     let mut set = StageSet::debian();
     let policy = set.gateway.path().join("etc/wharfd/installer.toml");
-    let before = std::fs::read_to_string(&policy).unwrap_or_default();
-    std::fs::write(&policy, format!("back.bytes = 0\n{before}")).unwrap();
+    let before = fs::read_to_string(&policy).unwrap_or_default();
+    fs::write(&policy, format!("back.bytes = 0\n{before}")).unwrap();
     set.install(&Package::new("hello", "1.0-1"));
     set.client().execute("/9/0/6", "1").expect("2.04");
     set.wait_for("0/0");
