@@ -22,7 +22,7 @@ use wharf_root::{
 };
 
 use crate::{
-    bundle::work::Work,
+    bundle::work::JobWork,
     job::boot,
     not_done::NotDone,
     records::{Job, JobState, Records, lock_file},
@@ -73,7 +73,7 @@ impl Queue {
     }
 
     /// Accepts a job once, and writes it to the disk. Asking again changes nothing.
-    pub fn accept(&self, operation: OperationId, work: impl Into<Work>) -> Result<(), NotDone> {
+    pub fn accept(&self, operation: OperationId, work: impl Into<JobWork>) -> Result<(), NotDone> {
         let lock = self.records.lock()?;
         if self.records.job(operation)?.is_some() {
             return Ok(());

@@ -21,7 +21,7 @@ use wharf_root::{Root, durable, limits};
 
 use crate::{
     back::Previous,
-    bundle::work::{JobBundle, Work},
+    bundle::work::{JobBundle, JobWork},
     not_done::NotDone,
     progress,
     verdict::{Judged, Sealed},
@@ -379,10 +379,10 @@ impl Records {
         &self,
         _lock: &Locked,
         operation: OperationId,
-        work: Work,
+        work: JobWork,
         sequence: u64,
     ) -> Result<(), RecordsError> {
-        let Work { steps, bundle } = work;
+        let JobWork { steps, bundle } = work;
         self.write(&Job {
             format: FORMAT,
             operation,

@@ -9,7 +9,7 @@ use crate::{error::CommandError, output::print, program::INSTALLER};
 
 /// A kept file. The names are wharf-installer's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct KeptFile {
+pub(crate) struct KeptVersion {
     pub(crate) version: String,
     /// It is the version before the one in place: `wharfctl back` goes there.
     pub(crate) previous: bool,
@@ -17,7 +17,7 @@ pub(crate) struct KeptFile {
 }
 
 /// The kept files of a package. None if the user is not root, or if they cannot be read now.
-pub(crate) async fn of(root: &Path, package: &str) -> Option<Vec<KeptFile>> {
+pub(crate) async fn of(root: &Path, package: &str) -> Option<Vec<KeptVersion>> {
     if !geteuid().is_root() {
         return None;
     }

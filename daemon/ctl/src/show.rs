@@ -11,7 +11,7 @@ use crate::{
     agent::{AgentClient, reads_all},
     arguments::Named,
     error::CommandError,
-    kept::{self, KeptFile},
+    kept::{self, KeptVersion},
     model::{PastOperation, ShownHistory},
     output::print,
     style::Style,
@@ -46,7 +46,7 @@ pub(crate) async fn show(
     struct Shown<'a> {
         #[serde(flatten)]
         instance: &'a crate::model::ShownInstance,
-        kept: Option<&'a [KeptFile]>,
+        kept: Option<&'a [KeptVersion]>,
         operations: &'a [PastOperation],
     }
     let kept = match &instance.in_place {

@@ -3,7 +3,7 @@
 pub(crate) use wharf_clock::utc as time;
 
 use crate::{
-    kept::KeptFile,
+    kept::KeptVersion,
     model::{
         INSTALLED, PastOperation, ShownAgent, ShownHistory, ShownInstance, ShownOperation,
         ShownSoftware, ShownUnit, Snapshot,
@@ -112,7 +112,7 @@ fn tone(instance: &ShownInstance) -> Tone {
 /// `wharfctl show`.
 pub(crate) fn show(
     instance: &ShownInstance,
-    kept: &[KeptFile],
+    kept: &[KeptVersion],
     operations: &[PastOperation],
     style: Style,
 ) -> String {
@@ -456,7 +456,7 @@ mod tests {
                 runs,
                 no_services,
             });
-            let file = |version: &str, previous| KeptFile {
+            let file = |version: &str, previous| KeptVersion {
                 version: version.to_owned(),
                 previous,
                 bytes: 7,

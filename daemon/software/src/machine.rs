@@ -28,6 +28,18 @@ pub struct Rules<'a> {
     pub object_exists: &'a dyn Fn(ObjectLink) -> bool,
 }
 
+impl Rules<'_> {
+    /// Whether software is activated after an Install. TS 5.2 leaves it INACTIVE, unless the policy of this device says otherwise.
+    fn activates(&self, name: &PackageName, was_active: bool) -> bool {
+        match self.activation {
+            _ if name == self.own_package => true,
+            ActivationPolicy::Always => true,
+            ActivationPolicy::Keep => was_active,
+            ActivationPolicy::Server => false,
+        }
+    }
+}
+
 /// The Activation State after an Install.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ActivationPolicy {

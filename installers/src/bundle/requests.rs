@@ -8,7 +8,7 @@ use super::{
     expansion::{self, Facts},
     installed::Bundles,
     permission::{is_no_package, may_install},
-    work::{JobBundle, Work},
+    work::{JobBundle, JobWork},
 };
 use crate::{
     answer::Responder,
@@ -55,7 +55,7 @@ impl Responder {
         stage: StageId,
         bundle: &JudgedBundle,
         then: &[Step],
-    ) -> Result<Work, NotDone> {
+    ) -> Result<JobWork, NotDone> {
         let name = bundle.name();
         self.is_at_rest(name)?;
         is_no_package(name, self.witnesses())?;
@@ -83,7 +83,7 @@ impl Responder {
             before,
             undo: bundle.undo,
         };
-        Ok(Work {
+        Ok(JobWork {
             steps,
             bundle: Some(bundle),
         })
@@ -95,7 +95,7 @@ impl Responder {
         action: Action,
         name: &PackageName,
         then: &[Step],
-    ) -> Result<Option<Work>, NotDone> {
+    ) -> Result<Option<JobWork>, NotDone> {
         let Some(before) = self.bundles().entry(name)? else {
             return Ok(None);
         };
@@ -132,7 +132,7 @@ impl Responder {
             before: Some(before),
             undo: true,
         };
-        Ok(Some(Work {
+        Ok(Some(JobWork {
             steps,
             bundle: Some(bundle),
         }))

@@ -29,14 +29,14 @@ pub struct JobBundle {
 
 /// The work of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Work {
+pub struct JobWork {
     /// The steps in their order.
     pub steps: Vec<Step<Sealed>>,
     /// The bundle, if the steps are those of one.
     pub bundle: Option<JobBundle>,
 }
 
-impl From<Vec<Step<Sealed>>> for Work {
+impl From<Vec<Step<Sealed>>> for JobWork {
     fn from(steps: Vec<Step<Sealed>>) -> Self {
         Self {
             steps,

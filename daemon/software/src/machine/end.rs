@@ -1,12 +1,12 @@
 //! The end of a job: the state of the device decides about success, not an exit code.
 
 use wharf_frames::{
-    Action, Cause, Failure, OperationId, PackageName, StageId, Text,
+    Action, Cause, Failure, OperationId, StageId, Text,
     installer::{Found, SealedPackage},
 };
 
 use super::{
-    ActivationPolicy, Rules, Transition,
+    Rules, Transition,
     device::now_has,
     work::{failed, not_installed, not_purged, not_removed},
 };
@@ -58,7 +58,7 @@ pub(super) fn ended(
         ) => match verify_install(package, end.failure, end.device.as_ref()) {
             Ok(software) => {
                 let was_active = in_place.as_ref().is_some_and(|known| known.was_active);
-                let activate = (!software.active && is_to_be_active(name, was_active, rules))
+                let activate = (!software.active && rules.activates(name, was_active))
                     .then_some((end.next, work.requester));
                 commit_install(instance, *stage, software, activate)
             }
@@ -96,16 +96,6 @@ fn verify_install(
             );
             Err(Failure::new(Cause::PackageManager, why))
         }
-    }
-}
-
-/// Whether to activate the software. TS 5.2 leaves it INACTIVE, unless the policy of this device says otherwise.
-pub(super) fn is_to_be_active(name: &PackageName, was_active: bool, rules: &Rules<'_>) -> bool {
-    match rules.activation {
-        _ if name == rules.own_package => true,
-        ActivationPolicy::Always => true,
-        ActivationPolicy::Keep => was_active,
-        ActivationPolicy::Server => false,
     }
 }
 

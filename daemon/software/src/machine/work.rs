@@ -2,7 +2,7 @@
 
 use wharf_frames::{Action, Failure, OperationId, Step, Text, installer::JobPhase};
 
-use super::{Rules, Transition, end::is_to_be_active};
+use super::{Rules, Transition};
 use crate::{
     Effect, Instance,
     causes::{During, update_result},
@@ -52,7 +52,7 @@ pub(super) fn started(
 fn activation(instance: &Instance, rules: &Rules<'_>) -> Option<Step> {
     let (name, known) = (&instance.package()?.name, instance.in_place()?);
     let is_upgrade = known.name == *name && known.was_active && name != rules.own_package;
-    (is_upgrade && is_to_be_active(name, true, rules)).then(|| Step::Activate(name.clone()))
+    (is_upgrade && rules.activates(name, true)).then(|| Step::Activate(name.clone()))
 }
 
 /// The installer works on it. The reason to wait is dropped.

@@ -11,7 +11,10 @@ use sha2::{Digest, Sha256};
 use wharf_frames::Failure;
 use wharf_root::{Root, durable};
 
-use super::{programs, rpm::unavailable, run::folder};
+use super::{
+    programs::{self, unavailable},
+    run::folder,
+};
 use crate::edition::is_settled;
 
 /// The files and folders from which rpm reads macros and the names of architectures, and rpm itself.

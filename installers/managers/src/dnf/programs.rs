@@ -48,6 +48,13 @@ pub(super) fn not_started(program: &str, error: &io::Error) -> Failure {
     )
 }
 
+/// A program gave no answer that can be read.
+pub(super) fn unavailable(what: &str, output: &Output) -> Failure {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let detail = format!("`{what}` gave no answer: {}", said.trim());
+    Failure::new(Cause::Unavailable, detail)
+}
+
 /// The role of a process. dnf 5 has no name for its work: it changes nothing before consent.
 pub(super) fn role(process: &RunningProcess) -> Option<Role> {
     role_of(&process.name(), &process.command_line())

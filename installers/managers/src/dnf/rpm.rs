@@ -224,7 +224,7 @@ impl Rpm {
             None => self.about(name)?,
         };
         if !is_answer(&output) {
-            return Err(unavailable(&format!("rpm -q {name}"), &output));
+            return Err(programs::unavailable(&format!("rpm -q {name}"), &output));
         }
         Ok(configuration(&output.stdout, name.as_str()))
     }
@@ -262,7 +262,7 @@ impl Rpm {
         let format = "%{NAME}\\t%{ARCH}\\t%{VERSION}-%{RELEASE}\\t[%{PROVIDENAME} ]\\n";
         let output = self.ask(["-qa", "--qf", format])?;
         if !output.status.success() {
-            return Err(unavailable("rpm -qa", &output));
+            return Err(programs::unavailable("rpm -qa", &output));
         }
         Ok(doubled(&String::from_utf8_lossy(&output.stdout)))
     }
@@ -307,7 +307,7 @@ impl Rpm {
             name.as_str(),
         ])?;
         if !is_answer(&output) {
-            return Err(unavailable(&format!("rpm -q {name}"), &output));
+            return Err(programs::unavailable(&format!("rpm -q {name}"), &output));
         }
         *known = editions.map(|editions| (editions, name.clone(), output.clone()));
         Ok(output)
@@ -446,12 +446,6 @@ fn is_answer(output: &Output) -> bool {
     let says = |text: &[u8], words| String::from_utf8_lossy(text).contains(words);
     let is_missing = says(&output.stdout, "is not installed") && !says(&output.stderr, "error: ");
     output.status.success() || is_missing
-}
-
-pub(super) fn unavailable(what: &str, output: &Output) -> Failure {
-    let said = String::from_utf8_lossy(&output.stderr);
-    let detail = format!("`{what}` gave no answer: {}", said.trim());
-    Failure::new(Cause::Unavailable, detail)
 }
 
 #[cfg(test)]

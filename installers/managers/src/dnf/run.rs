@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     ffi::OsString,
     io::{self, ErrorKind},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -91,16 +92,8 @@ impl Runner<'_> {
             .and_then(|growth| growth.and(&*conversation.borrow()))
             .map_err(failed)?;
         let mut command = self.command(&run.words, &printed).map_err(failed)?;
-        match run.asks {
-            Asks::Never => {}
-            Asks::OnSocket(_) => status
-                .writer()
-                .and_then(|status| give(&mut command, status, asked))
-                .map_err(failed)?,
-            Asks::InOutput(..) => {
-                command.stdin(asked);
-            }
-        }
+        let joined = run.asks.join(&mut command, &status, asked);
+        joined.map_err(failed)?;
         let (wait, is_wanted) = (self.times.lock_wait, supervisor.is_wanted);
         let mut child = spawn_locked(&mut command, self.root, self.lock, wait, is_wanted)?;
         drop(command); // it has the socket of the program
@@ -214,6 +207,18 @@ impl Runner<'_> {
 }
 
 impl Asks<'_> {
+    /// Gives a program the socket on which it asks.
+    fn join(&self, command: &mut Command, status: &Printed, asked: OwnedFd) -> io::Result<()> {
+        match self {
+            Self::Never => {}
+            Self::OnSocket(_) => give(command, status.writer()?, asked)?,
+            Self::InOutput(..) => {
+                command.stdin(asked);
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the next part of the plan. Decides and answers once the program asks.
     fn listen(&self, conversation: &mut Conversation, output: &Printed) {
         match *self {
