@@ -77,12 +77,25 @@ pub struct CheckedPackage {
     pub version: Option<String>,
     /// The fingerprint of the certificate that signed it.
     pub signer: Option<String>,
+    /// The packages in it, if it is a bundle.
+    pub components: Vec<CheckedComponent>,
     /// The reason why it would be refused.
     pub refused: Option<String>,
     /// The packages that would be installed, in the order of the package manager's plan.
     pub plan: Vec<CheckedChange>,
     /// The reason why the package manager gives no plan. An Install may find what is missing in newer lists of the sources.
     pub unplanned: Option<String>,
+}
+
+/// A package of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckedComponent {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The fingerprint of the certificate that signed it, or the bundle around it.
+    pub signer: Option<String>,
 }
 
 /// One package of the plan.
@@ -324,11 +337,7 @@ impl Keys<'_> {
     /// Judges a package file as if a server had sent it, with the signature beside it. It is opened here, and any user
     /// may own it.
     pub fn check(&self, file: &Path, device: &Device) -> Result<CheckedPackage, KeysError> {
-        let unreadable = |error| problem("read", file, error);
-        if !file.metadata().map_err(unreadable)?.is_file() {
-            return Err(unreadable(io::Error::other("it is no regular file")));
-        }
-        let package = File::open(file).map_err(unreadable)?;
+        let package = open(file)?;
         let signature = beside(file)?;
         let ledger = Ledger::of(self.root);
         let witnesses = Witnesses {
@@ -336,9 +345,7 @@ impl Keys<'_> {
             ledger: &ledger,
             device,
         };
-        let (mut inner, mut members) = self
-            .beside()
-            .map_err(|error| problem("write to", &self.root.staged(), error))?;
+        let (mut inner, mut members) = self.beside()?;
         let accepted = seal::verdict(
             &package,
             signature.as_deref(),
@@ -375,6 +382,10 @@ impl Keys<'_> {
             name: Some(package.name.to_string()),
             version: Some(package.version.to_string()),
             signer: package.signer.as_ref().map(ToString::to_string),
+            components: match &accepted {
+                Accepted::Package(_) => Vec::new(),
+                Accepted::Bundle(bundle) => bundle.members().map(CheckedComponent::of).collect(),
+            },
             refused: refused.map(|failure| failure.to_string()),
             unplanned: plan.as_ref().err().map(Failure::to_string),
             plan: plan.unwrap_or_default(),
@@ -425,14 +436,29 @@ impl Keys<'_> {
     }
 
     /// Room for what is inside the file while it is checked.
-    fn beside(&self) -> io::Result<(Inner, MemberFiles)> {
+    pub(crate) fn beside(&self) -> Result<(Inner, MemberFiles), KeysError> {
         let (folder, quota) = (self.root.staged(), &self.policy.quota);
-        durable::private_folder(&folder)?;
-        let Room { free, reserve } = Room::on_disk_of(&folder, quota)?;
-        let (path, ()) = durable::unique(&folder.join(durable::NEW), "", |_| Ok(()))?;
+        let made = durable::private_folder(&folder).and_then(|()| {
+            let room = Room::on_disk_of(&folder, quota)?;
+            let (path, ()) = durable::unique(&folder.join(durable::NEW), "", |_| Ok(()))?;
+            Ok((room, path))
+        });
+        let (Room { free, reserve }, path) =
+            made.map_err(|error| problem("write to", &folder, error))?;
         let room = quota.bytes.min(free.saturating_sub(reserve));
         let members = MemberFiles::of(path.clone(), room);
         Ok((Inner::at(path, room), members))
+    }
+}
+
+impl CheckedComponent {
+    fn of(member: &Judged) -> Self {
+        let package = &member.package;
+        Self {
+            name: package.name.to_string(),
+            version: package.version.to_string(),
+            signer: package.signer.as_ref().map(ToString::to_string),
+        }
     }
 }
 
@@ -441,6 +467,15 @@ fn is_in(keyring: &Keyring, file: &Path) -> bool {
     let is_it = |known: &Path, file: &Path| known.canonicalize().is_ok_and(|it| it == file);
     file.canonicalize()
         .is_ok_and(|file| keyring.files().any(|(known, _)| is_it(known, &file)))
+}
+
+/// Opens a regular file.
+pub(crate) fn open(file: &Path) -> Result<File, KeysError> {
+    let unreadable = |error| problem("read", file, error);
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is no regular file")));
+    }
+    File::open(file).map_err(unreadable)
 }
 
 /// `FILE.asc`, else `FILE.sig`.

@@ -15,7 +15,7 @@
 //! - [`queue`]: jobs in their order. [`records`]: their records. [`job`]: one job, in wharf-job, with `step` and `recovery`.
 //!   [`progress`]: its progress. [`back`]: the kept files of packages. `keep`: kept configuration files. `job/back`: the way
 //!   back of a job that failed.
-//! - [`keys`]: the keyring, for an administrator. `allow`: new scopes in the policy.
+//! - [`keys`]: the keyring, for an administrator. `allow`: new scopes in the policy. [`inspected`]: the contents of a bundle.
 //! - [`device`]: package manager, services and wharf-inspect together. Package managers are in the crate [`wharf_managers`],
 //!   services in [`wharf_services`]. Both build on [`wharf_root`]: files and programs of a root, and every bound.
 //! - [`log`]: lines of jobs in the journal.
@@ -37,6 +37,7 @@ pub mod bundle;
 pub mod clock;
 pub mod device;
 mod inner;
+pub mod inspected;
 pub mod inspector;
 pub mod job;
 mod judge;

@@ -107,15 +107,9 @@ impl Draft {
         written.draft()
     }
 
-    /// The files without a digest.
-    pub fn missing(&self) -> &[FileName] {
-        &self.missing
-    }
-
-    /// The files in their order, each with its digest if the draft has it.
-    pub fn files(&self) -> impl Iterator<Item = (&FileName, Option<&[u8; 32]>)> {
-        let files = self.manifest.installs();
-        files.map(|(file, sha256)| (file, (!self.missing.contains(file)).then_some(sha256)))
+    /// The files in their order.
+    pub fn files(&self) -> impl Iterator<Item = &FileName> {
+        self.manifest.installs().map(|(file, _)| file)
     }
 
     /// The manifest with the digest of each file.
@@ -442,11 +436,8 @@ mod tests {
         let refused = Manifest::parse(&text).unwrap_err().to_string();
         assert_eq!(refused, "core.deb has no sha256");
         let draft = Draft::parse(&text).unwrap();
-        let files: Vec<_> = draft
-            .files()
-            .map(|(file, digest)| (file.as_str(), digest))
-            .collect();
-        assert_eq!(files, [("core.deb", None)]);
+        let files: Vec<_> = draft.files().map(FileName::as_str).collect();
+        assert_eq!(files, ["core.deb"]);
         let complete = draft.complete(&[digest(SHA256).unwrap()]).unwrap();
         assert_eq!(complete, Manifest::parse(&whole()).unwrap());
     }

@@ -103,6 +103,9 @@ pub(crate) enum Verb {
     /// Show and change the keyring: the certificates that sign packages
     #[command(subcommand, arg_required_else_help = true)]
     Keys(KeysVerb),
+    /// Build, show and check bundles: several packages in one file
+    #[command(subcommand, arg_required_else_help = true)]
+    Bundle(BundleVerb),
     /// Print the names of instances, one a line, for the completions of a shell
     #[command(hide = true)]
     Names {
@@ -139,6 +142,29 @@ pub(crate) enum KeysVerb {
     /// too
     Check {
         /// The package
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleVerb {
+    /// Write the bundle of a manifest and of the files beside it, and fill in missing digests
+    Build {
+        /// The manifest, in TOML
+        manifest: PathBuf,
+        /// The bundle. Default: NAME_VERSION.wharf
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Show the manifest and the files of a bundle, also of an unsigned one; for root
+    Inspect {
+        /// The bundle
+        file: PathBuf,
+    },
+    /// Check which certificates signed a bundle and its packages and whether policy allows them; FILE.asc or FILE.sig
+    /// beside it is read too; for root
+    Verify {
+        /// The bundle
         file: PathBuf,
     },
 }
@@ -259,7 +285,11 @@ mod tests {
     /// The help hides `names`. An error of clap would list it.
     #[test]
     fn without_a_verb_the_help_is_printed_as_an_error() {
-        for words in [&["wharfctl"][..], &["wharfctl", "keys"]] {
+        for words in [
+            &["wharfctl"][..],
+            &["wharfctl", "keys"],
+            &["wharfctl", "bundle"],
+        ] {
             let error = Arguments::try_parse_from(words).unwrap_err();
             let kind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
             assert_eq!((error.kind(), error.use_stderr()), (kind, true));

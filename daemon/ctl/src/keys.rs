@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    process::{ExitCode, Stdio},
+    process::ExitCode,
 };
 
 use serde::Deserialize;
@@ -37,17 +37,7 @@ pub(crate) fn keys(root: &Path, verb: KeysVerb, json: bool) -> Result<ExitCode, 
         KeysVerb::Check { file } => vec!["check".into(), file.into()],
     };
     command.args(["--", "keys"]).args(words); // a file may begin with a dash
-    let output = command.stdout(Stdio::inherit()).output();
-    let output = output.map_err(|error| INSTALLER.not_started(error))?;
-    let why = INSTALLER.said(&output.stderr);
-    match output.status.code().map(u8::try_from) {
-        Some(Ok(code)) if why.is_empty() => Ok(code.into()),
-        Some(_) => Err(CommandError::Refused(why)),
-        None => Err(CommandError::Refused(format!(
-            "{} was ended by a signal",
-            INSTALLER.path().display()
-        ))),
-    }
+    INSTALLER.run(command)
 }
 
 /// A package that may be installed.

@@ -8,6 +8,7 @@
 //! - `logs`: the journal, which journalctl prints.
 //! - `program`: the other programs of wharfd, which wharfctl asks.
 //! - `kept`: asks wharf-installer for the ways back. `keys`: asks it for the keyring. `units`: asks it for the units of a package.
+//! - `bundle`: builds a bundle, and asks wharf-installer about one.
 //! - `completions`: the scripts for shells, and the names that they complete.
 //! - `doctor`: checks all that wharfd needs.
 //! - `cancel`: ends the running operation.
@@ -15,6 +16,7 @@
 
 mod agent;
 mod arguments;
+mod bundle;
 mod cancel;
 mod change;
 mod completions;
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
             kept::forgive(&arguments.root, &name, arguments.json).map(|()| ExitCode::SUCCESS)
         }
         Verb::Keys(verb) => keys::keys(&arguments.root, verb, arguments.json),
+        Verb::Bundle(verb) => bundle::bundle(&arguments.root, verb, arguments.json),
         Verb::Logs { subject } => {
             logs::logs(&arguments.root, &subject, arguments.json).map(|never| match never {})
         }
@@ -143,6 +146,7 @@ async fn obey(agent: &AgentClient, arguments: Arguments) -> Result<(), CommandEr
         | Verb::Units { .. }
         | Verb::Forgive { .. }
         | Verb::Keys(_)
+        | Verb::Bundle(_)
         | Verb::Completions { .. } => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode, Stdio},
 };
 
 use serde::de::DeserializeOwned;
@@ -31,6 +31,21 @@ impl Program {
         match output.status.success() {
             true => serde_json::from_slice(&output.stdout).map_err(|error| error.to_string()),
             false => Err(self.said(&output.stderr)),
+        }
+    }
+
+    /// Runs this command of it, which prints the result. Returns its exit code.
+    pub(crate) fn run(self, mut command: Command) -> Result<ExitCode, CommandError> {
+        let output = command.stdout(Stdio::inherit()).output();
+        let output = output.map_err(|error| self.not_started(error))?;
+        let why = self.said(&output.stderr);
+        match output.status.code().map(u8::try_from) {
+            Some(Ok(code)) if why.is_empty() => Ok(code.into()),
+            Some(_) => Err(CommandError::Refused(why)),
+            None => Err(CommandError::Refused(format!(
+                "{} was ended by a signal",
+                self.path().display()
+            ))),
         }
     }
 

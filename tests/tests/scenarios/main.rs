@@ -7,6 +7,7 @@
     reason = "all of this is tests"
 )]
 
+mod bundles;
 mod bus;
 mod cancel;
 mod configuration;

@@ -28,7 +28,6 @@ const WITHOUT: [(&str, &[&str]); 8] = [
             "lwm2m",
             "openssl",
             "rusqlite",
-            "wharf-configuration",
             "wharf-installers",
             "wharf-journal",
             "wharf-transport",

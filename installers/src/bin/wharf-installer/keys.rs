@@ -11,7 +11,7 @@ use wharf_frames::calendar::day;
 use wharf_installers::{
     Root,
     device::{Device, open_inspector},
-    keys::{CheckedChange, CheckedPackage, Key, Keys},
+    keys::{CheckedChange, CheckedComponent, CheckedPackage, Key, Keys},
     policy::Policy,
 };
 use wharf_root::pattern::Pattern;
@@ -77,7 +77,7 @@ pub(crate) fn obey(
     })
 }
 
-fn shown<T: Serialize + ?Sized>(
+pub(crate) fn shown<T: Serialize + ?Sized>(
     value: &T,
     json: bool,
     text: impl Fn(&T) -> String,
@@ -117,7 +117,7 @@ fn key(key: &Key) -> String {
     )
 }
 
-fn judged(verdict: &CheckedPackage) -> String {
+pub(crate) fn judged(verdict: &CheckedPackage) -> String {
     let mut text = String::new();
     if let (Some(name), Some(version)) = (&verdict.name, &verdict.version) {
         let signed = match &verdict.signer {
@@ -125,6 +125,13 @@ fn judged(verdict: &CheckedPackage) -> String {
             None => "not signed".to_owned(),
         };
         text += &format!("{name} {version} is {signed}\n");
+    }
+    for component in &verdict.components {
+        let CheckedComponent { name, version, .. } = component;
+        text += &match &component.signer {
+            Some(signer) => format!("  {name} {version} by {signer}\n"),
+            None => format!("  {name} {version}, not signed\n"),
+        };
     }
     text + &match &verdict.refused {
         None => plan(verdict),

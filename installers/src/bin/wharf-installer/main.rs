@@ -1,6 +1,7 @@
 //! Answers the job socket: arguments, policy, wiring; nothing else.
 
 mod audit;
+mod bundle;
 mod check;
 mod keys;
 mod units;
@@ -31,14 +32,16 @@ const USAGE: &str = "\
 Usage: wharf-installer [--root DIR] [[--json] --check-config]
        wharf-installer [--root DIR] [--json] keys list | remove FINGERPRINT | check FILE
        wharf-installer [--root DIR] [--json] [--allow PATTERN]... keys add FILE
+       wharf-installer [--root DIR] [--json] bundle inspect FILE | verify FILE
        wharf-installer [--root DIR] units PACKAGE
        wharf-installer [--root DIR] audit
        wharf-installer [--root DIR] kept [PACKAGE]
        wharf-installer [--root DIR] forgive PACKAGE
 
-Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys). Shows the units
-of a package (wharfctl units), or the state of the package manager (wharfctl doctor), as JSON. Shows the kept files that are the way back, as JSON. Lets files of a package be
-installed again that were sent back twice (wharfctl forgive).
+Answers the job socket: all that wharfd has done as root. Shows and changes who may sign (wharfctl keys). Reads a bundle
+(wharfctl bundle). Shows the units of a package (wharfctl units), the state of the package manager (wharfctl doctor), or
+the kept files that are the way back, as JSON. Lets files of a package be installed again that were sent back twice
+(wharfctl forgive).
 
   --root DIR      every path, and the package manager, is below DIR (default: /)
   --check-config  read root's policy, say what is wrong with it, and end
@@ -63,6 +66,7 @@ struct Arguments {
 
 enum Asked {
     Keys(keys::KeysCommand),
+    Bundle(bundle::BundleCommand),
     Units(PackageName),
     Audit,
     /// Of this package, or of all.
@@ -103,6 +107,7 @@ fn main() -> ExitCode {
 fn obey(arguments: &Arguments, asked: &Asked) -> ExitCode {
     let answer = match asked {
         Asked::Keys(verb) => keys::obey(&arguments.root, verb, arguments.json),
+        Asked::Bundle(verb) => bundle::obey(&arguments.root, verb, arguments.json),
         Asked::Units(package) => units::units(&arguments.root, package).map(|text| (text, true)),
         Asked::Audit => audit::audit(&arguments.root).map(|text| (text, true)),
         Asked::Kept(package) => {
@@ -177,6 +182,10 @@ fn arguments() -> Result<Command, String> {
         [kept] if kept == "kept" => Some(Asked::Kept(None)),
         [verb, package] if ["units", "kept", "forgive"].contains(&verb.as_str()) => {
             Some(about(verb, package)?)
+        }
+        [bundle, words @ ..] if bundle == "bundle" => {
+            let verb = bundle::BundleCommand::new(words);
+            Some(Asked::Bundle(verb.map_err(|why| wrong(&why))?))
         }
         [audit] if audit == "audit" => Some(Asked::Audit),
         [word, ..] => return Err(wrong(&format_args!("unexpected '{word}'"))),
