@@ -46,6 +46,7 @@ pub mod manager;
 pub mod nat;
 pub mod network;
 pub mod nginx;
+pub mod opkg_feed;
 pub mod opkg_root;
 pub mod origin;
 pub mod package;

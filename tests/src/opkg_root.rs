@@ -65,7 +65,20 @@ impl OpkgRoot {
             .env("PATH", "/usr/bin:/bin");
         command
     }
+
+    /// Whether this opkg can check signatures of feeds.
+    pub fn checks_signatures(&self) -> bool {
+        Self::checks(&self.path())
+    }
+
+    /// As [`OpkgRoot::checks_signatures`], for the root at this path.
+    pub(crate) fn checks(root: &Path) -> bool {
+        root.join("usr/bin/gpg").exists()
+    }
 }
+
+/// Where opkg looks for gpg.
+const GPG: [&str; 2] = ["/usr/bin/gpg", "/usr/bin/gpgconf"];
 
 /// Adds opkg to an untouched Debian system, with an empty database. Returns whether this machine has an opkg.
 pub fn add_opkg(root: &Path) -> bool {
@@ -78,7 +91,7 @@ pub fn add_opkg(root: &Path) -> bool {
 }
 
 /// Keeps the libraries that the system has.
-fn copy_with_libraries(program: &Path, root: &Path, to: &str) {
+fn copy_with_libraries(program: &Path, root: &Path, to: impl AsRef<Path>) {
     copy(program, &root.join(to));
     for library in libraries(program) {
         let there = root.join(library.strip_prefix("/").unwrap_or(&library));
@@ -106,7 +119,7 @@ fn on_path(program: &str) -> Option<PathBuf> {
 fn made(opkg: &Path, busybox: &Path) -> PathBuf {
     let version = text_of(Command::new(opkg).arg("--version"));
     let length = fs::metadata(opkg).map(|it| it.len()).unwrap_or_default();
-    let recipe = format!("{version} {length} {OPKG_CONF} {ARCH_CONF} 2");
+    let recipe = format!("{version} {length} {OPKG_CONF} {ARCH_CONF} 3");
     made_once("opkg-root", &recipe, |root| {
         for folder in [
             "bin", "dev", "etc", "proc", "run", "tmp", "usr/bin", "var/log",
@@ -116,6 +129,14 @@ fn made(opkg: &Path, busybox: &Path) -> PathBuf {
         symlink("/run", root.join("var/run")).expect("var/run");
         copy_with_libraries(opkg, root, "usr/bin/opkg");
         copy_with_libraries(busybox, root, "bin/busybox");
+        if libraries(opkg)
+            .iter()
+            .any(|it| it.to_string_lossy().contains("gpgme"))
+        {
+            for program in GPG.map(Path::new) {
+                copy_with_libraries(program, root, program.strip_prefix("/").unwrap_or(program));
+            }
+        }
         let links = ["/bin/busybox", "--install", "-s", "/bin"];
         output_of(Command::new("/usr/sbin/chroot").arg(root).args(links));
         let device = Mode::from_bits_truncate(0o666);

@@ -91,7 +91,7 @@ pub fn ask<S: AsRef<OsStr>>(
 
 /// The text without users and passwords of URIs: `http://…@host/`. Paths stay: a maintainer script may print a link for a person
 /// to follow.
-fn without_users(text: &str) -> String {
+pub fn without_users(text: &str) -> String {
     // A password that is not escaped may contain characters that end a host.
     addresses::shown(text, |uri| match uri.rfind('@') {
         Some(at) => format!("…{}", uri.split_at(at).1),

@@ -31,6 +31,7 @@ use wharf_tests::{
     command::output_of,
     debian_root::DebianRoot,
     folder::Folder,
+    opkg_feed::OpkgFeed,
     opkg_root::OpkgRoot,
     programs::Reachable,
     repository::Repository,
@@ -93,6 +94,7 @@ pub(crate) struct Bench {
     packages: Folder,
     repository: Mutex<Option<Repository>>,
     rpm_repository: Mutex<Option<RpmRepository>>,
+    feed: Mutex<Option<OpkgFeed>>,
     _programs: Reachable,
     /// The versions that tests describe, by the full versions that the package manager makes of them.
     described: Mutex<BTreeMap<String, PackageVersion>>,
@@ -195,6 +197,7 @@ impl Bench {
             packages: Folder::new(),
             repository: Mutex::default(),
             rpm_repository: Mutex::default(),
+            feed: Mutex::default(),
             described: Mutex::default(),
         }
     }
@@ -295,6 +298,14 @@ impl Bench {
                     repository.fetch();
                 }
             }
+            Place::Opkg(root) => {
+                let mut feed = self.feed.lock().unwrap();
+                let feed = feed.get_or_insert_with(|| OpkgFeed::new(root));
+                feed.offer(deb);
+                if fetches {
+                    feed.fetch(root);
+                }
+            }
             _ => panic!("there are no sources"),
         }
     }
@@ -390,8 +401,8 @@ pub(crate) fn each_that_keeps_configuration(test: impl Fn(&Bench)) {
     });
 }
 
-/// As [`each`], without those that install one file in a run, without dependencies.
-fn each_with_sources(test: impl Fn(&Bench)) {
+/// As [`each`], without those that install one file in a run.
+fn each_with_several_files(test: impl Fn(&Bench)) {
     each(|bench| match bench.place {
         Place::Opkg(_) => {}
         _ => test(bench),
@@ -552,7 +563,7 @@ fn a_dependency_that_is_not_there_is_named() {
 
 #[test]
 fn several_files_that_need_each_other_are_installed_in_one_run() {
-    each_with_sources(|bench| {
+    each_with_several_files(|bench| {
         let acme = Deb::new("acme", "1").depends("lamp");
         let acme = bench.file(&acme, "acme", "1");
         let lamp = Deb::new("lamp", "1").depends("acme");
@@ -576,7 +587,7 @@ fn several_files_that_need_each_other_are_installed_in_one_run() {
 
 #[test]
 fn of_several_files_none_is_installed_if_one_cannot_be() {
-    each_with_sources(|bench| {
+    each_with_several_files(|bench| {
         let needy = Deb::new("acme", "1").depends("libnowhere");
         let files = [bench.plain("tool", "1"), bench.file(&needy, "acme", "1")];
         let failure = bench.install_with(&files, &Dependencies::None).unwrap_err();
@@ -611,7 +622,7 @@ fn with_libraries(bench: &Bench, fetches: bool) -> PackageFile {
 
 #[test]
 fn dependencies_come_from_the_sources_as_policy_says_and_are_unused_after_a_removal() {
-    each_with_sources(|bench| {
+    each(|bench| {
         let acme = [with_libraries(bench, true)];
         let listed = Dependencies::Listed(vec![Pattern::new("libfoo").unwrap()]);
         for (dependencies, cause) in [
@@ -664,7 +675,7 @@ fn dependencies_come_from_the_sources_as_policy_says_and_are_unused_after_a_remo
 
 #[test]
 fn stale_lists_of_the_sources_are_fetched_once_and_that_is_told() {
-    each_with_sources(|bench| {
+    each(|bench| {
         bench.offer(&Deb::new("other", "1"), "other", true);
         let acme = [with_libraries(bench, false)];
         let begun = bench
@@ -686,7 +697,7 @@ fn stale_lists_of_the_sources_are_fetched_once_and_that_is_told() {
 
 #[test]
 fn no_installed_package_is_upgraded_for_a_new_one() {
-    each_with_sources(|bench| {
+    each(|bench| {
         bench.install(&bench.plain("libfoo", "1")).unwrap();
         let acme = [with_libraries(bench, true)];
         let failure = bench

@@ -33,6 +33,7 @@ mod jobs;
 mod machine;
 mod messages;
 mod opkg;
+mod opkg_feeds;
 mod opkg_files;
 mod opkg_jobs;
 mod owners;

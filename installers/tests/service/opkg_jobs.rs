@@ -84,7 +84,7 @@ fn each_end_is_true_after_a_removal_by_opkg_ended_at_any_step() {
 }
 
 /// Kills wharf-job, opkg and the script, from the outside in; the first time only.
-const KILL: &str =
+pub(crate) const KILL: &str =
     "if mkdir /killed 2>/dev/null; then kill -9 $(cut -d' ' -f4 /proc/$PPID/stat) $PPID $$; fi";
 
 #[test]

@@ -7,6 +7,8 @@ use wharf_frames::{Cause, Failure};
 #[rustfmt::skip]
 const WORDS: &[(&str, Cause)] = &[
     ("Could not lock", Cause::Locked),
+    ("Signature verification failed", Cause::Plan),
+    ("Signature file is missing", Cause::Plan),
     ("No space left on device", Cause::DiskFull),
     ("errno=28", Cause::DiskFull),
     ("Warning when extracting", Cause::PackageManager),
@@ -37,9 +39,12 @@ pub(super) fn failure(what: &str, printed: &str) -> Failure {
     let said = said
         .or_else(|| complaints(printed))
         .unwrap_or_else(|| "opkg gave no reason".to_owned());
-    let hint = match cause {
-        Cause::Dependency => " (wharfd asks no feed of opkg: run `opkg install` for it first)",
-        _ => "",
+    let hint = match said.contains("Signature ") {
+        true => {
+            " (packages come only of a feed whose signature opkg accepts, by `option check_signature 1` and the key in its \
+             keyring, or whose line ends with `[trusted=yes]`: then run `opkg update`)"
+        }
+        false => "",
     };
     Failure::new(cause, format!("{what}: {said}{hint}"))
 }
@@ -123,8 +128,7 @@ mod tests {
                 " * Solver encountered 1 problem(s):\n * Problem 1/1:\n *   - conflicting requests\n *   - nothing provides \
                  libnowhere >= 2 needed by acme-6.all\n * \n * Solution 1:\n *   - do not ask to install acme-6.all\n",
                 Cause::Dependency,
-                "what: nothing provides libnowhere >= 2 needed by acme-6.all (wharfd asks no feed of opkg: run `opkg install` \
-                 for it first)",
+                "what: nothing provides libnowhere >= 2 needed by acme-6.all",
             ),
             (
                 " *   - package acme-7.all conflicts with other provided by other-1.all\n *   - conflicting requests\n",

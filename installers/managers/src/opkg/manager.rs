@@ -9,9 +9,7 @@ use std::{
 };
 
 use wharf_fault as fault;
-use wharf_frames::{
-    Cause, Failure, PackageName, PackageVersion, inspect::Format, installer::SealedPackage,
-};
+use wharf_frames::{Cause, Failure, PackageName, PackageVersion, inspect::Format};
 use wharf_root::{
     Change, Listener, Owners, Root,
     session::{Role, RunningProcess},
@@ -19,17 +17,18 @@ use wharf_root::{
 
 use super::{
     Contents, complaint,
-    configuration::Configuration,
+    configuration::{Configuration, Feeds},
+    downloads::{self, Downloads},
     files::Lists,
-    plan, programs,
+    programs,
     records::{CUT_OFF, Records, Unfinished},
     run::{Held, Ran, Runner},
     status::{Entry, Status},
     version,
 };
 use crate::{
-    Brought, Dependencies, Install, InstallOptions, InstalledPackage, Lock, OrderError,
-    PackageFile, PackageManager, PlannedPackage, Supervisor, Times, debian_version,
+    Dependencies, Install, InstallOptions, InstalledPackage, Lock, OrderError, PackageFile,
+    PackageManager, PlannedPackage, Supervisor, Times, debian_version,
 };
 
 /// opkg of one root.
@@ -49,17 +48,11 @@ pub struct Opkg {
 impl Opkg {
     /// opkg of this root.
     pub fn open(root: &Root, times: Times, contents: Arc<dyn Contents>) -> Result<Self, Failure> {
-        Self::with(root, times, contents, programs::architectures(root)?)
-    }
-
-    /// With these architectures, without a look at them.
-    pub(super) fn with(
-        root: &Root,
-        times: Times,
-        contents: Arc<dyn Contents>,
-        architectures: Vec<String>,
-    ) -> Result<Self, Failure> {
         let configuration = configuration(root)?;
+        let architectures = match configuration.architectures() {
+            none if none.is_empty() => programs::architectures(root)?,
+            known => known,
+        };
         Ok(Self {
             status: Configuration::outside(root, &configuration.status),
             lists: Lists {
@@ -77,9 +70,25 @@ impl Opkg {
 
     /// Calls this with what starts opkg.
     pub(super) fn run<T>(&self, run: impl FnOnce(Runner<'_>) -> T) -> T {
+        self.run_with(Feeds::None, run)
+    }
+
+    /// As [`Opkg::run`], with these feeds.
+    pub(super) fn run_with<T>(&self, feeds: Feeds<'_>, run: impl FnOnce(Runner<'_>) -> T) -> T {
+        self.run_by(&self.configuration, feeds, run)
+    }
+
+    /// As [`Opkg::run_with`], by this configuration.
+    pub(super) fn run_by<T>(
+        &self,
+        configuration: &Configuration,
+        feeds: Feeds<'_>,
+        run: impl FnOnce(Runner<'_>) -> T,
+    ) -> T {
         run(Runner {
             root: &self.root,
-            configuration: &self.configuration,
+            configuration,
+            feeds,
             times: self.times,
             recognise: &|process| self.role(process),
         })
@@ -106,7 +115,11 @@ impl Opkg {
     }
 
     /// The damage of a package, by the database and by our records.
-    fn damage(&self, name: &PackageName, entry: &Entry) -> Result<Option<String>, Failure> {
+    pub(super) fn damage(
+        &self,
+        name: &PackageName,
+        entry: &Entry,
+    ) -> Result<Option<String>, Failure> {
         let unfinished = self.records.unfinished(name)?;
         let known = unfinished.as_ref().and_then(|it| it.damage(entry));
         Ok(match (entry.is_installed(), known) {
@@ -118,87 +131,15 @@ impl Opkg {
         })
     }
 
-    /// Whether the device has this version whole, so that nothing needs to be done. Looks at each file.
-    fn has_it(
-        &self,
-        file: &PackageFile,
-        entry: Option<&Entry>,
-        options: InstallOptions,
-    ) -> Result<bool, OrderError> {
-        let SealedPackage { name, version, .. } = &file.package;
-        let Some(entry) = entry.filter(|it| it.is_installed() && it.version == *version) else {
-            return Ok(false);
-        };
-        if options.reinstall || self.damage(name, entry)?.is_some() {
-            return Ok(false);
-        }
-        if self.records.has_digests(name, version) {
-            return Ok(self.records.differs_from_kept(name, entry)?.is_none());
-        }
-        // Somebody else installed it.
-        self.write_digests(name, version, &file.path)?;
-        match self.records.differs_from_new(name, entry)? {
-            None => {
-                self.records.keep_new(name)?;
-                Ok(true)
-            }
-            Some(_) => Ok(false),
-        }
-    }
-
-    /// Refuses what opkg would not: a way down, and a package on hold.
-    fn refuse(
-        &self,
-        package: &SealedPackage,
-        entry: Option<&Entry>,
-        options: InstallOptions,
-    ) -> Result<(), Failure> {
-        let Some(entry) = entry else {
-            return Ok(());
-        };
-        if entry.is_held() {
-            return Err(held(&package.name));
-        }
-        let order = self.compare_versions(&package.version, &entry.version);
-        if order.is_lt() && entry.is_installed() && !options.allow_downgrade {
-            let detail = format!(
-                "{} {} is installed, and policy allows no way down to {}",
-                package.name, entry.version, package.version
-            );
-            return Err(Failure::new(Cause::Downgrade, detail));
-        }
-        Ok(())
-    }
-
-    /// Refuses if opkg would do anything but install this package.
-    fn agree(
-        &self,
-        file: &PackageFile,
-        entry: Option<&Entry>,
-        options: InstallOptions,
-    ) -> Result<(), Failure> {
-        let package = &file.package;
-        self.refuse(package, entry, options)?;
-        let inside = self.root.seen_inside(&file.path);
-        let words = install_options(package, entry, options);
-        let printed = self.run(|it| it.plan(&words, "install", inside.as_os_str()))?;
-        judged(
-            &format!("opkg install of {}", package.name),
-            &printed,
-            |printed| plan::only_installs(package, printed),
-        )
-    }
-
     /// Lets opkg work. The database is copied before, and put back if opkg cut it.
-    fn work(
+    pub(super) fn work(
         &self,
-        name: &PackageName,
+        names: &[&PackageName],
         held: Held,
         options: &str,
         supervisor: Supervisor<'_>,
     ) -> Result<Ran, Failure> {
-        self.records.copy_status(&self.status)?;
-        self.records.write_unfinished(name, &Unfinished::Begun)?;
+        self.records.begin(names, &self.status)?;
         fault::point("opkg.begun");
         let ran = self.run(|runner| held.go(options, runner, supervisor))?;
         fault::point("opkg.ended");
@@ -221,106 +162,6 @@ impl Opkg {
         Ok(())
     }
 
-    /// The result of an installation that ended: what the database and the files say.
-    fn installed(
-        &self,
-        name: &PackageName,
-        version: &PackageVersion,
-        before: Option<&Entry>,
-        ran: &Ran,
-    ) -> Result<(), Failure> {
-        let what = format!("opkg install of {name} {version}");
-        let after = self.entry(name)?;
-        let (words, failure) = match &after {
-            Some(entry)
-                if entry.is_installed() && entry.version == *version && ran.has_worked() =>
-            {
-                match self.records.differs_from_new(name, entry)? {
-                    None => {
-                        self.records.keep_new(name)?;
-                        return self.records.forget_copy();
-                    }
-                    Some(differs) => {
-                        let why = complaint::failure("opkg", &ran.printed);
-                        let detail = format!(
-                            "{name} {version} is installed in part: {differs} ({})",
-                            why.detail.as_str()
-                        );
-                        (differs, Failure::new(full_or_broken(&why), detail))
-                    }
-                }
-            }
-            _ if after.as_ref() == before && ran.has_worked() => {
-                self.records.finish(name)?;
-                self.records.forget_copy()?;
-                return Err(complaint::failure(&what, &ran.printed));
-            }
-            _ => {
-                let failure = complaint::failure(&what, &ran.printed);
-                (failure.detail.as_str().to_owned(), failure)
-            }
-        };
-        if before.is_some() && self.went_back(name)? {
-            return Err(failure);
-        }
-        if let Some(Entry { installed_at, .. }) = after {
-            let damaged = Unfinished::Damaged {
-                installed_at,
-                words,
-            };
-            self.records.write_unfinished(name, &damaged)?;
-        }
-        self.records.forget_copy()?;
-        Err(failure)
-    }
-
-    /// Whether the old version is still there with each of its files, although opkg's database says otherwise: a script had
-    /// failed before opkg changed a file. Then the database is put back.
-    fn went_back(&self, name: &PackageName) -> Result<bool, Failure> {
-        let before = self.records.copied_status()?;
-        let Some(old) = before.as_ref().and_then(|status| status.of(name.as_str())) else {
-            return Ok(false);
-        };
-        let is_old = old.is_installed()
-            && self.records.has_digests(name, &old.version)
-            && self.lists.knows(name.as_str())
-            && self.records.differs_from_kept(name, old)?.is_none();
-        if is_old {
-            let _lock = self.run(|it| it.lock().take())?;
-            self.records.restore_status(&self.status)?;
-            self.records.finish(name)?;
-            self.records.forget_copy()?;
-        }
-        Ok(is_old)
-    }
-
-    /// Removes what is left of a first installation that failed. If it cannot, the package is told as damaged.
-    fn clean_up(&self, name: &PackageName, printed: Listener<'_>) {
-        if let Err(failure) = self.remove(name, quiet(printed)) {
-            printed(
-                "opkg",
-                &format!("{name} was not removed again: {failure}\n"),
-            );
-        }
-    }
-
-    /// Installs the file over whatever there is of the package, scripts included. Its digests are there since before the run
-    /// that was cut off: nobody has to be asked again, who may not answer.
-    fn replace(
-        &self,
-        name: &PackageName,
-        version: &PackageVersion,
-        file: &Path,
-        printed: Listener<'_>,
-    ) -> Result<(), Failure> {
-        let inside = self.root.seen_inside(file);
-        let held = self.run(|it| it.hold("install", inside.as_os_str(), quiet(printed)))?;
-        let options = "--force-reinstall --force-downgrade";
-        let ran = self.work(name, held, options, quiet(printed))?;
-        fault::point("repair.installed");
-        self.installed(name, version, None, &ran)
-    }
-
     /// Finishes a package without its file.
     fn finish_without_file(
         &self,
@@ -337,7 +178,7 @@ impl Opkg {
         if entry.state == "unpacked" {
             let held =
                 self.run(|it| it.hold("configure", name.as_str().as_ref(), quiet(printed)))?;
-            self.work(name, held, "", quiet(printed))?;
+            self.work(&[name], held, "", quiet(printed))?;
             fault::point("repair.configured");
         }
         let entry = self.entry(name)?.filter(Entry::is_installed);
@@ -349,14 +190,10 @@ impl Opkg {
             self.records.differs_from_kept(name, &entry)?,
         );
         if has_kept && kept.is_none() {
-            self.records.finish(name)?;
-            return self.records.forget_copy();
+            return self.records.end(name);
         }
         match self.records.differs_from_new(name, &entry)? {
-            None if !has_kept => {
-                self.records.keep_new(name)?;
-                self.records.forget_copy()
-            }
+            None if !has_kept => self.records.succeed(name),
             new => Err(half_way(name, &kept.or(new).unwrap_or_default())),
         }
     }
@@ -364,7 +201,7 @@ impl Opkg {
 
 impl Ran {
     /// Whether opkg ended by itself.
-    fn has_worked(&self) -> bool {
+    pub(super) fn has_worked(&self) -> bool {
         self.code.is_some()
     }
 }
@@ -476,105 +313,30 @@ impl PackageManager for Opkg {
     fn install(
         &self,
         installs: &[Install],
-        _: &Dependencies,
+        dependencies: &Dependencies,
         supervisor: Supervisor<'_>,
     ) -> Result<Change, OrderError> {
-        let Install { file, options } = the_only(installs)?;
-        let options = *options;
-        let SealedPackage { name, version, .. } = &file.package;
-        let entry = self.entry(name)?;
-        self.refuse(&file.package, entry.as_ref(), options)?;
-        if self.has_it(file, entry.as_ref(), options)? {
-            return Ok(Change::Unchanged);
-        }
-        let inside = self.root.seen_inside(&file.path);
-        let held = self.run(|it| it.hold("install", inside.as_os_str(), supervisor))?;
-        // From here on nobody else changes packages.
-        let before = self.entry(name)?;
-        self.agree(file, before.as_ref(), options)?;
-        let folders = self.write_digests(name, version, &file.path)?;
-        self.refuse_others_files(name)?;
-        self.refuse_links_of_system(name, &folders)?;
-        if let Some(before) = &before {
-            // An upgrade deletes what the old version has and the new one has not.
-            self.refuse_to_delete_links_of_system(name, before)?;
-        }
-        (supervisor.begin)(&Brought::default())?;
-        let words = install_options(&file.package, before.as_ref(), options);
-        let ran = self.work(name, held, &words, supervisor)?;
-        let installed = match ran.code {
-            // A signal ended opkg.
-            None => self.replace(name, version, &file.path, supervisor.printed),
-            Some(_) => self.installed(name, version, before.as_ref(), &ran),
-        };
-        if installed.is_err() && before.is_none() {
-            self.clean_up(name, supervisor.printed);
-        }
-        installed?;
-        Ok(Change::Changed)
+        self.install_one(the_only(installs)?, dependencies, supervisor)
     }
 
-    /// By `--noaction`. The files of other packages and the links of the system are looked at by an installation alone.
-    fn plan(&self, installs: &[Install], _: &Dependencies) -> Result<Vec<PlannedPackage>, Failure> {
-        let Install { file, options } = the_only(installs)?;
-        let SealedPackage { name, version, .. } = &file.package;
-        let entry = self.entry(name)?;
-        self.agree(file, entry.as_ref(), *options)?;
-        Ok(vec![PlannedPackage {
-            name: name.clone(),
-            version: version.clone(),
-            replaces: entry.map(|entry| entry.version),
-            is_dependency: false,
-        }])
+    fn plan(
+        &self,
+        installs: &[Install],
+        dependencies: &Dependencies,
+    ) -> Result<Vec<PlannedPackage>, Failure> {
+        self.planned(the_only(installs)?, dependencies)
     }
 
     fn unused(&self) -> Result<BTreeSet<PackageName>, Failure> {
-        Ok(BTreeSet::new())
+        let database = self.database()?;
+        let names = database.unneeded().into_iter();
+        Ok(names
+            .filter_map(|name| PackageName::new(name).ok())
+            .collect())
     }
 
     fn remove(&self, name: &PackageName, supervisor: Supervisor<'_>) -> Result<Change, Failure> {
-        let Some(entry) = self.entry(name)? else {
-            if self.records.unfinished(name)?.is_some() {
-                // A first installation that was cut off.
-                self.delete_leftovers(name, &self.records.paths(name)?, &[])?;
-            }
-            return self.records.forget(name).map(|()| Change::Unchanged);
-        };
-        removable(name, &entry)?;
-        let held = self.run(|it| it.hold("remove", name.as_str().as_ref(), supervisor))?;
-        let Some(entry) = self.entry(name)? else {
-            return self.records.forget(name).map(|()| Change::Unchanged);
-        };
-        removable(name, &entry)?;
-        let what = format!("opkg remove of {name}");
-        let printed = self.run(|it| it.plan("", "remove", name.as_str().as_ref()))?;
-        judged(&what, &printed, |printed| plan::only_removes(name, printed))?;
-        self.refuse_to_delete_links_of_system(name, &entry)?;
-        let unfinished = self.records.unfinished(name)?;
-        let is_damaged = unfinished.is_some() || !entry.is_installed();
-        let mut paths = self.records.paths(name)?;
-        self.lists
-            .each(name.as_str(), &mut |path| paths.push(path.to_owned()))
-            .map_err(|error| unreadable(&self.lists.folder, &error.to_string()))?;
-        let removed = self.to_remove(name)?;
-        (supervisor.begin)(&Brought::default())?;
-        let ran = self.work(name, held, "", supervisor)?;
-        if self.entry(name)?.is_none() {
-            if is_damaged {
-                self.delete_leftovers(name, &paths, &entry.conffiles)?;
-            }
-            self.check_removed(name, &entry, removed)?;
-            self.records.forget(name)?;
-            return self.records.forget_copy().map(|()| Change::Changed);
-        }
-        if ran.has_worked() {
-            match unfinished {
-                Some(unfinished) => self.records.write_unfinished(name, &unfinished)?,
-                None => self.records.finish(name)?,
-            }
-            self.records.forget_copy()?;
-        }
-        Err(complaint::failure(&what, &ran.printed))
+        self.remove_one(name, supervisor)
     }
 
     fn audit(&self) -> Result<Vec<String>, Failure> {
@@ -609,7 +371,10 @@ impl PackageManager for Opkg {
         }
         // The run that was cut off wrote the digests of its file.
         let finished = match file.zip(self.records.new_version(name)) {
-            Some((file, version)) => self.replace(name, &version, file, printed),
+            Some((file, version)) => {
+                let downloads = Downloads::left(&self.root);
+                self.replace(name, &version, file, downloads.as_ref(), printed)
+            }
             None => self.finish_without_file(name, entry, printed),
         };
         match finished {
@@ -617,6 +382,36 @@ impl PackageManager for Opkg {
             Err(failure) if failure.cause == Cause::Interrupted => Err(failure),
             Err(failure) => Err(half_way(name, &failure.to_string())),
         }
+    }
+
+    /// The repair of the package brings them with it, if what was downloaded is still there.
+    fn repair_dependencies(
+        &self,
+        dependencies: &[&PackageName],
+        packages: &[&PackageName],
+        printed: Listener<'_>,
+    ) -> Result<Change, Failure> {
+        if !packages.is_empty() && Downloads::are_left(&self.root) {
+            return Ok(Change::Unchanged);
+        }
+        let mut repaired = Ok(Change::Unchanged);
+        for name in dependencies {
+            match self.repair(name, None, printed) {
+                Ok(Change::Unchanged) => {}
+                Ok(Change::Changed) => repaired = repaired.map(|_| Change::Changed),
+                Err(failure) => repaired = Err(failure),
+            }
+        }
+        repaired
+    }
+
+    fn discard(
+        &self,
+        dependencies: &[&PackageName],
+        packages: &[&PackageName],
+        printed: Listener<'_>,
+    ) -> Result<(), Failure> {
+        self.take_back(packages, dependencies, printed)
     }
 
     /// An installation after a power cut compares every file with the package.
@@ -632,6 +427,7 @@ impl PackageManager for Opkg {
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
         let mut unfinished = self.records.all_unfinished().into_iter();
         if !unfinished.any(|(name, _)| is_at_work(&name)) {
+            downloads::forget(&self.root);
             let _ = self.put_status_back(&|_, _| ()); // by the next job
         }
         for (name, _) in self.records.all_unfinished() {
@@ -644,7 +440,7 @@ impl PackageManager for Opkg {
 }
 
 /// A run that nobody agrees to or looks at.
-fn quiet(printed: Listener<'_>) -> Supervisor<'_> {
+pub(super) fn quiet(printed: Listener<'_>) -> Supervisor<'_> {
     Supervisor {
         report: &|_| (),
         begin: &|_| Ok(()),
@@ -653,12 +449,12 @@ fn quiet(printed: Listener<'_>) -> Supervisor<'_> {
     }
 }
 
-fn configuration(root: &Root) -> Result<Configuration, Failure> {
+pub(super) fn configuration(root: &Root) -> Result<Configuration, Failure> {
     Configuration::read(root)
         .map_err(|error| unreadable(&root.path("etc/opkg"), &error.to_string()))
 }
 
-/// The one package of a run: opkg gets no second one.
+/// The one package of a run: opkg gets no second file.
 fn the_only(installs: &[Install]) -> Result<&Install, Failure> {
     match installs {
         [install] => Ok(install),
@@ -672,24 +468,8 @@ fn the_only(installs: &[Install]) -> Result<&Install, Failure> {
     }
 }
 
-/// The options that opkg needs for what is already agreed to.
-fn install_options(
-    package: &SealedPackage,
-    entry: Option<&Entry>,
-    options: InstallOptions,
-) -> String {
-    // opkg takes no version again that its database has, in whatever state.
-    let again = entry.is_some_and(|it| !it.is_installed() || it.version == package.version);
-    let words = [
-        again.then_some("--force-reinstall"),
-        options.allow_downgrade.then_some("--force-downgrade"),
-    ];
-    let words: Vec<&str> = words.into_iter().flatten().collect();
-    words.join(" ")
-}
-
 /// Judges a plan. If opkg announces nothing, it refuses, and its words are the reason.
-fn judged(
+pub(super) fn judged(
     what: &str,
     printed: &str,
     judge: impl Fn(&str) -> Result<(), Failure>,
@@ -703,18 +483,7 @@ fn judged(
     })
 }
 
-fn removable(name: &PackageName, entry: &Entry) -> Result<(), Failure> {
-    if entry.essential {
-        let detail = format!("{name} is essential: it is never removed");
-        return Err(Failure::new(Cause::Plan, detail));
-    }
-    match entry.is_held() {
-        true => Err(held(name)),
-        false => Ok(()),
-    }
-}
-
-fn held(name: &PackageName) -> Failure {
+pub(super) fn held(name: &PackageName) -> Failure {
     let detail = format!("{name} is on hold (run `opkg flag ok {name}` as root to allow it)");
     Failure::new(Cause::Held, detail)
 }
@@ -724,14 +493,6 @@ fn half_way(name: &PackageName, why: &str) -> Failure {
         "{name} was left half-way and needs an operator (`opkg --force-reinstall install FILE`): {why}"
     );
     Failure::new(Cause::Interrupted, detail)
-}
-
-/// The cause of files that opkg did not write whole.
-fn full_or_broken(said: &Failure) -> Cause {
-    match said.cause {
-        Cause::DiskFull => Cause::DiskFull,
-        _ => Cause::PackageManager,
-    }
 }
 
 pub(super) fn unreadable(path: &Path, why: &str) -> Failure {

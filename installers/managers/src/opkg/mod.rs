@@ -1,8 +1,9 @@
 //! opkg, of Yocto (0.6 and before). It succeeds where it should fail: it goes down a version, takes patterns for names,
 //! and writes cut files to a full disk. Policy, plan and result are therefore judged here.
 //!
-//! - [`manager`]: installs, removes, repairs. [`removal`]: what a removal must delete. [`refusals`]: protects the files of others. [`leftovers`]: deletes what a
-//!   failed run left.
+//! - [`manager`]: repairs, and answers questions. [`install`] and [`removal`]: what changes packages. [`refusals`]: protects the files
+//!   of others. [`leftovers`]: deletes what a failed run left.
+//! - [`feeds`]: gets the dependencies of an installation, by the lists of the feeds ([`index`]). [`downloads`]: keeps them for the run.
 //! - [`run`]: one run of opkg, under its [`lock`] and our [`configuration`].
 //! - [`status`]: its database. [`files`]: the files of installed packages, and their owners.
 //! - [`manifest`]: the digests of a package's files, and the comparison with the device. [`records`]: what we keep.
@@ -11,7 +12,11 @@
 
 mod complaint;
 mod configuration;
+mod downloads;
+mod feeds;
 mod files;
+mod index;
+mod install;
 mod leftovers;
 mod lock;
 mod manager;

@@ -1,6 +1,9 @@
 //! The plan of opkg: what `--noaction` prints.
 
-use wharf_frames::{Cause, Failure, PackageName, installer::SealedPackage};
+use wharf_frames::{
+    Cause, Failure, PackageName,
+    installer::{Dependency, SealedPackage},
+};
 
 /// The step of opkg in one line.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,11 +12,21 @@ enum OpkgStep<'a> {
     Remove(&'a str),
 }
 
-/// Refuses any step but the installation of exactly this package.
-pub(super) fn only_installs(package: &SealedPackage, printed: &str) -> Result<(), Failure> {
-    let mut is_planned = false;
+/// Refuses any step but the installation of exactly this package and of these dependencies.
+pub(super) fn only_installs(
+    package: &SealedPackage,
+    dependencies: &[Dependency],
+    printed: &str,
+) -> Result<(), Failure> {
+    let (mut is_planned, mut coming) = (false, 0);
     for line in printed.lines() {
+        let is_coming = |name: &str, shown: &str| {
+            let mut dependencies = dependencies.iter();
+            dependencies
+                .any(|it| it.name.as_str() == name && is_shown_as(it.version.as_str(), shown))
+        };
         match steps(line).as_slice() {
+            [OpkgStep::Install { name, version }] if is_coming(name, version) => coming += 1,
             [OpkgStep::Install { name, version }] if *name == package.name.as_str() => {
                 if !is_shown_as(package.version.as_str(), version) {
                     let detail = format!(
@@ -28,8 +41,35 @@ pub(super) fn only_installs(package: &SealedPackage, printed: &str) -> Result<()
             _ => return Err(more(line)),
         }
     }
+    match (is_planned, coming == dependencies.len()) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Failure::new(
+            Cause::Plan,
+            "opkg would not install all dependencies that it found before",
+        )),
+        (false, _) => Err(nothing(&package.name)),
+    }
+}
+
+/// The packages that would come beside this one, with their versions as opkg shows them. Refuses a removal.
+pub(super) fn coming<'a>(
+    package: &SealedPackage,
+    printed: &'a str,
+) -> Result<Vec<(PackageName, &'a str)>, Failure> {
+    let (mut coming, mut is_planned) = (Vec::new(), false);
+    for line in printed.lines() {
+        match steps(line).as_slice() {
+            [OpkgStep::Install { name, .. }] if *name == package.name.as_str() => is_planned = true,
+            [OpkgStep::Install { name, version }] => {
+                let name = PackageName::new(name).map_err(|_| more(line))?;
+                coming.push((name, *version));
+            }
+            [] => {}
+            _ => return Err(more(line)),
+        }
+    }
     match is_planned {
-        true => Ok(()),
+        true => Ok(coming),
         false => Err(nothing(&package.name)),
     }
 }
@@ -85,7 +125,7 @@ fn steps(line: &str) -> Vec<OpkgStep<'_>> {
 }
 
 /// Since 0.5 opkg prints neither epoch nor revision.
-fn is_shown_as(version: &str, shown: &str) -> bool {
+pub(super) fn is_shown_as(version: &str, shown: &str) -> bool {
     let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
     let upstream = upstream
         .rsplit_once('-')
@@ -159,11 +199,48 @@ mod tests {
             ("", Some(Cause::Plan)),
         ] {
             assert_eq!(
-                cause(only_installs(&package, printed)),
+                cause(only_installs(&package, &[], printed)),
                 expected,
                 "{printed}"
             );
         }
+    }
+
+    #[test]
+    fn a_plan_with_dependencies_has_all_of_them_and_nothing_else() {
+        let package = SealedPackage {
+            name: PackageName::new("acme").unwrap(),
+            version: PackageVersion::new("1").unwrap(),
+            architecture: "all".into(),
+            length: 0,
+            signer: None,
+            components: Vec::new(),
+        };
+        let libfoo = Dependency {
+            name: PackageName::new("libfoo").unwrap(),
+            version: PackageVersion::new("1:2-r0").unwrap(),
+        };
+        let both = "Installing libfoo (2) on root\nInstalling acme (1) on root\n";
+        let judged = |printed| {
+            cause(only_installs(
+                &package,
+                std::slice::from_ref(&libfoo),
+                printed,
+            ))
+        };
+        assert_eq!(judged(both), None);
+        for printed in [
+            "Installing acme (1) on root\n",
+            "Installing libfoo (3) on root\nInstalling acme (1) on root\n",
+            &both.replace("libfoo", "libbar"),
+            &format!("{both}Removing other (1) from root...\n"),
+        ] {
+            assert_eq!(judged(printed), Some(Cause::Plan), "{printed}");
+        }
+        let found = coming(&package, both).unwrap();
+        assert_eq!(found, [(libfoo.name.clone(), "2")]);
+        let removes = format!("{both}Removing other (1) from root...\n");
+        assert_eq!(coming(&package, &removes).unwrap_err().cause, Cause::Plan);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use wharf_frames::{Cause, Failure};
 use wharf_root::{Root, process, session::Role};
 
-use super::run::not_started;
+use super::{configuration::by_priority, run::not_started};
 
 /// The names of scripts.
 const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"];
@@ -22,24 +22,21 @@ pub(super) fn version(root: &Root) -> Result<String, Failure> {
     ))
 }
 
-/// Each architecture that opkg installs, the best one last. It prints `arch x86_64 10`, in any order.
+/// Each architecture that opkg installs by its own defaults, the best one last. It prints `arch x86_64 10`, in any order.
 pub(super) fn architectures(root: &Root) -> Result<Vec<String>, Failure> {
     let output = process::ask(root, "opkg", ["print-architecture"]);
     let output = output.map_err(|error| not_started(&error))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut found: Vec<(i64, String)> = text
-        .lines()
-        .filter_map(
+    let found =
+        text.lines().filter_map(
             |line| match line.split_whitespace().collect::<Vec<_>>()[..] {
                 ["arch", name, priority] => Some((priority.parse().ok()?, name.to_owned())),
                 _ => None,
             },
-        )
-        .filter(|(priority, _)| *priority > 0)
-        .collect();
-    found.sort();
+        );
+    let found = by_priority(found.collect());
     match found.is_empty() {
-        false => Ok(found.into_iter().map(|(_, name)| name).collect()),
+        false => Ok(found),
         true => Err(Failure::new(
             Cause::Unavailable,
             format!(
@@ -73,7 +70,8 @@ pub(super) fn role_of(name: &str, command_line: &[u8], info: &Path) -> Option<Ro
     if arguments.iter().any(is_script) {
         return Some(Role::Script);
     }
-    let is_plan = arguments.iter().any(|argument| argument == "--noaction");
+    let is_plan = |argument: &String| argument == "--noaction" || argument == "--download-only";
+    let is_plan = arguments.iter().any(is_plan);
     let works = ["install", "remove", "upgrade", "configure"];
     let works = arguments
         .iter()
@@ -101,6 +99,11 @@ mod tests {
             (
                 "opkg",
                 "opkg\0-f\0/run/a.conf\0--noaction\0install\0/a\0",
+                Some(Role::Idle),
+            ),
+            (
+                "opkg",
+                "opkg\0-f\0/run/a.conf\0--download-only\0install\0/a\0",
                 Some(Role::Idle),
             ),
             ("opkg", "opkg\0print-architecture\0", Some(Role::Idle)),

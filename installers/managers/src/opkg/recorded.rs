@@ -72,6 +72,7 @@ impl Recorded {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
+        write("etc/opkg/arch.conf", "arch all 1\n");
         write("var/lib/opkg/status", status);
         write("var/lib/opkg/info/acme.list", LIST);
         write("var/lib/opkg/info/acme.control", "Package: acme\n");
@@ -82,7 +83,7 @@ impl Recorded {
             lock_wait: Duration::ZERO,
             limit: Duration::ZERO,
         };
-        let opkg = Opkg::with(&root, times, Arc::new(Acme), vec!["all".to_owned()]).unwrap();
+        let opkg = Opkg::open(&root, times, Arc::new(Acme)).unwrap();
         Self {
             _folder: folder,
             root,

@@ -1,5 +1,7 @@
 //! Our records beside opkg's database, which does not tell a cut file, a killed run or a lost package: the digests of each
 //! package that we installed, the work that is unfinished, and a copy of the database while we work.
+//!
+//! Every record lies in one folder, which is synced once before a run and once after it.
 
 use std::{
     collections::BTreeSet,
@@ -50,7 +52,8 @@ impl Records {
     }
 
     /// Writes the digests of a package that is about to be installed. `spared` gets its paths, and tells those that stay if
-    /// the package fails. They are on the disk before the digests are. Returns the folders of the package.
+    /// the package fails. They are on the disk before the digests are; both are durable with [`Records::begin`]. Returns the
+    /// folders of the package.
     pub(super) fn write_new(
         &self,
         name: &PackageName,
@@ -82,7 +85,6 @@ impl Records {
             writer.finish().map_err(failed)?;
             self.write_spared(name, spared(&paths)?)?;
             fs::rename(&temporary, &path).map_err(failed)?;
-            durable::sync_folder_of(&path).map_err(failed)?;
             Ok(folders)
         };
         written().inspect_err(|_| drop(fs::remove_file(&temporary)))
@@ -90,6 +92,9 @@ impl Records {
 
     fn write_spared(&self, name: &PackageName, paths: BTreeSet<String>) -> Result<(), Failure> {
         let path = self.spared_path(name);
+        if paths.is_empty() {
+            return self.remove(&[path]);
+        }
         let text = Vec::from_iter(paths).join("\0");
         durable::write(&path, text.as_bytes()).map_err(|error| failed("write", &path, &error))
     }
@@ -166,24 +171,56 @@ impl Records {
 
     /// The new version is whole on the device: its digests are the ones to keep.
     pub(super) fn keep_new(&self, name: &PackageName) -> Result<(), Failure> {
-        let (new, kept) = (self.new_digests(name), self.kept_digests(name));
-        fs::rename(&new, &kept)
-            .and_then(|()| durable::sync_folder_of(&kept))
-            .map_err(|error| failed("rename", &new, &error))?;
+        self.rename_new(name)?;
         self.finish(name)
+    }
+
+    /// The run is over, and the new version is whole on the device.
+    pub(super) fn succeed(&self, name: &PackageName) -> Result<(), Failure> {
+        self.rename_new(name)?;
+        self.end(name)
+    }
+
+    fn rename_new(&self, name: &PackageName) -> Result<(), Failure> {
+        let new = self.new_digests(name);
+        fs::rename(&new, self.kept_digests(name)).map_err(|error| failed("rename", &new, &error))
     }
 
     /// Nothing of this package is unfinished.
     pub(super) fn finish(&self, name: &PackageName) -> Result<(), Failure> {
-        self.remove(&self.new_digests(name))?;
-        self.remove(&self.unfinished_path(name))?;
-        self.remove(&self.spared_path(name))
+        self.remove(&self.of_run(name))
+    }
+
+    /// The run is over, and left nothing unfinished.
+    pub(super) fn end(&self, name: &PackageName) -> Result<(), Failure> {
+        let copy = self.copy();
+        self.remove(
+            &self
+                .of_run(name)
+                .into_iter()
+                .chain([copy])
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Forgets a package that is gone.
     pub(super) fn forget(&self, name: &PackageName) -> Result<(), Failure> {
-        self.remove(&self.kept_digests(name))?;
-        self.finish(name)
+        let kept = self.kept_digests(name);
+        self.remove(
+            &self
+                .of_run(name)
+                .into_iter()
+                .chain([kept])
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn of_run(&self, name: &PackageName) -> [PathBuf; 3] {
+        [
+            self.new_digests(name),
+            self.unfinished_path(name),
+            self.spared_path(name),
+        ]
     }
 
     pub(super) fn unfinished(&self, name: &PackageName) -> Result<Option<Unfinished>, Failure> {
@@ -217,14 +254,22 @@ impl Records {
         names.filter_map(unfinished).collect()
     }
 
-    /// Copies the database before opkg may change it.
-    pub(super) fn copy_status(&self, status: &Path) -> Result<(), Failure> {
+    /// Records that opkg may change these packages from now on, and copies the database before that.
+    pub(super) fn begin(&self, names: &[&PackageName], status: &Path) -> Result<(), Failure> {
         let copy = self.copy();
         let copied = durable::private_folder(&self.folder).and_then(|()| match status.exists() {
-            true => copy_durably(status, &copy),
-            false => durable::write(&copy, b""),
+            true => copy_whole(status, &copy),
+            false => durable::write_volatile(&copy, b""),
         });
-        copied.map_err(|error| failed("copy", status, &error))
+        copied.map_err(|error| failed("copy", status, &error))?;
+        // Without its content it means the same.
+        let begun = Unfinished::Begun.to_string();
+        for name in names {
+            let path = self.unfinished_path(name);
+            durable::write_volatile(&path, begun.as_bytes())
+                .map_err(|error| failed("write", &path, &error))?;
+        }
+        durable::sync_folder_of(&copy).map_err(|error| failed("sync", &self.folder, &error))
     }
 
     /// Puts the copy back if opkg cut the database: a package is lost, and its control file is still there.
@@ -250,7 +295,9 @@ impl Records {
 
     /// Puts the copy back.
     pub(super) fn restore_status(&self, status: &Path) -> Result<(), Failure> {
-        copy_durably(&self.copy(), status).map_err(|error| failed("put back", status, &error))
+        copy_whole(&self.copy(), status)
+            .and_then(|()| durable::sync_folder_of(status))
+            .map_err(|error| failed("put back", status, &error))
     }
 
     /// The database before the run that has not ended; none if no run is unfinished.
@@ -268,11 +315,25 @@ impl Records {
 
     /// No run is unfinished: the database is as opkg left it.
     pub(super) fn forget_copy(&self) -> Result<(), Failure> {
-        self.remove(&self.copy())
+        self.remove(&[self.copy()])
     }
 
-    fn remove(&self, path: &Path) -> Result<(), Failure> {
-        durable::remove(path).map_err(|error| failed("delete", path, &error))
+    /// Deletes what there is of these records. None of them comes back after a power cut.
+    fn remove(&self, paths: &[PathBuf]) -> Result<(), Failure> {
+        let mut is_changed = false;
+        for path in paths {
+            match fs::remove_file(path) {
+                Ok(()) => is_changed = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("delete", path, &error)),
+            }
+        }
+        match is_changed {
+            true => File::open(&self.folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|error| failed("sync", &self.folder, &error)),
+            false => Ok(()),
+        }
     }
 
     fn new_digests(&self, name: &PackageName) -> PathBuf {
@@ -300,8 +361,8 @@ impl Records {
 const UNFINISHED: &str = ":unfinished";
 
 /// Replaces a file by a copy of another one, whole or not at all. A database may be longer than what [`durable::write`]
-/// writes at once.
-fn copy_durably(from: &Path, to: &Path) -> io::Result<()> {
+/// writes at once. The name is durable once its folder is synced.
+fn copy_whole(from: &Path, to: &Path) -> io::Result<()> {
     let name = to.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let new = to.with_file_name(format!("{}{}", durable::NEW, name.to_string_lossy()));
     let (new, mut file) = durable::create_unique(&new, OpenOptions::new().write(true))?;
@@ -309,8 +370,7 @@ fn copy_durably(from: &Path, to: &Path) -> io::Result<()> {
         io::copy(&mut from, &mut file)?;
         file.set_permissions(from.metadata()?.permissions())?;
         file.sync_all()?;
-        fs::rename(&new, to)?;
-        durable::sync_folder_of(to)
+        fs::rename(&new, to)
     });
     copied.inspect_err(|_| drop(fs::remove_file(&new)))
 }
@@ -421,7 +481,9 @@ mod tests {
             !records.put_status_back(&status, &lists).unwrap(),
             "no copy"
         );
-        records.copy_status(&status).unwrap();
+        records
+            .begin(&[&PackageName::new("acme").unwrap()], &status)
+            .unwrap();
         let put_back = || records.put_status_back(&status, &lists).unwrap();
         assert!(!put_back());
         for cut in [0, 10, entry("a").len(), whole.len() - 20] {

@@ -1,18 +1,19 @@
-//! The files that a removal must delete. opkg forgets a package whose files it could not delete, and reports success.
+//! Removals, and the files that they must delete. opkg forgets a package whose files it could not delete, and reports success.
 
 use std::{os::unix::fs::MetadataExt, path::PathBuf};
 
 use nix::fcntl::OFlag;
 use wharf_frames::{Cause, Failure, PackageName};
-use wharf_root::merged;
+use wharf_root::{Change, merged};
 
 use super::{
-    files,
-    manager::{Opkg, unreadable},
+    complaint, files,
+    manager::{Opkg, held, judged, unreadable},
+    plan,
     records::Unfinished,
     status::Entry,
 };
-use crate::read_only;
+use crate::{Brought, Supervisor, read_only};
 
 /// The files of a package before its removal, as opkg lists them: no folders.
 pub(super) struct Removed(Vec<(String, Identity)>);
@@ -26,6 +27,58 @@ struct Identity {
 }
 
 impl Opkg {
+    /// See [`crate::PackageManager::remove`].
+    pub(super) fn remove_one(
+        &self,
+        name: &PackageName,
+        supervisor: Supervisor<'_>,
+    ) -> Result<Change, Failure> {
+        let Some(entry) = self.entry(name)? else {
+            if self.records.unfinished(name)?.is_some() {
+                // A first installation that was cut off.
+                self.delete_leftovers(name, &self.records.paths(name)?, &[])?;
+            }
+            return self.records.forget(name).map(|()| Change::Unchanged);
+        };
+        removable(name, &entry)?;
+        let held = self.run(|it| it.hold("remove", name.as_str().as_ref(), supervisor))?;
+        let Some(entry) = self.entry(name)? else {
+            return self.records.forget(name).map(|()| Change::Unchanged);
+        };
+        removable(name, &entry)?;
+        let what = format!("opkg remove of {name}");
+        let planned = self.run(|it| it.plan("", "remove", name.as_str().as_ref()))?;
+        judged(&what, &planned.printed, |printed| {
+            plan::only_removes(name, printed)
+        })?;
+        self.refuse_to_delete_links_of_system(name, &entry)?;
+        let unfinished = self.records.unfinished(name)?;
+        let is_damaged = unfinished.is_some() || !entry.is_installed();
+        let mut paths = self.records.paths(name)?;
+        self.lists
+            .each(name.as_str(), &mut |path| paths.push(path.to_owned()))
+            .map_err(|error| unreadable(&self.lists.folder, &error.to_string()))?;
+        let removed = self.to_remove(name)?;
+        (supervisor.begin)(&Brought::default())?;
+        let ran = self.work(&[name], held, "", supervisor)?;
+        if self.entry(name)?.is_none() {
+            if is_damaged {
+                self.delete_leftovers(name, &paths, &entry.conffiles)?;
+            }
+            self.check_removed(name, &entry, removed)?;
+            self.records.forget(name)?;
+            return self.records.forget_copy().map(|()| Change::Changed);
+        }
+        if ran.has_worked() {
+            match unfinished {
+                Some(unfinished) => self.records.write_unfinished(name, &unfinished)?,
+                None => self.records.finish(name)?,
+            }
+            self.records.forget_copy()?;
+        }
+        Err(complaint::failure(&what, &ran.printed))
+    }
+
     /// The files that opkg must delete with this package. Refuses if one of them is on a read-only file system.
     pub(super) fn to_remove(&self, name: &PackageName) -> Result<Removed, Failure> {
         let mut files = Vec::new();
@@ -92,5 +145,16 @@ impl Opkg {
         let detail =
             format!("{name} is removed in part: {words}; make it deletable, and Uninstall again");
         Err(Failure::new(Cause::PackageManager, detail))
+    }
+}
+
+fn removable(name: &PackageName, entry: &Entry) -> Result<(), Failure> {
+    if entry.essential {
+        let detail = format!("{name} is essential: it is never removed");
+        return Err(Failure::new(Cause::Plan, detail));
+    }
+    match entry.is_held() {
+        true => Err(held(name)),
+        false => Ok(()),
     }
 }

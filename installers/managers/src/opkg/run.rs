@@ -1,6 +1,7 @@
 //! Runs of opkg. A run that changes the device waits, under opkg's lock, until its plan is agreed to.
 
 use std::{
+    cell::RefCell,
     ffi::OsStr,
     fs, io,
     io::Write,
@@ -16,8 +17,11 @@ use wharf_root::{
     session::{self, Recognise},
 };
 
-use super::{configuration::Configuration, lock::Lock};
-use crate::{Progress, Supervisor, Times};
+use super::{
+    configuration::{Configuration, Feeds},
+    lock::Lock,
+};
+use crate::{Progress, Supervisor, Times, not_wanted};
 
 /// Waits for the options, then becomes opkg. If none come, it ends.
 const WAITS: &str =
@@ -28,6 +32,7 @@ const WAITS: &str =
 pub(super) struct Runner<'a> {
     pub(super) root: &'a Root,
     pub(super) configuration: &'a Configuration,
+    pub(super) feeds: Feeds<'a>,
     pub(super) times: Times,
     pub(super) recognise: Recognise<'a>,
 }
@@ -74,13 +79,8 @@ impl Drop for Temporary {
 
 impl Runner<'_> {
     /// The plan, as opkg prints it. It takes a lock of its own, since a plan may be asked for while opkg works.
-    pub(super) fn plan(
-        &self,
-        options: &str,
-        command: &str,
-        what: &OsStr,
-    ) -> Result<String, Failure> {
-        let ask = || -> io::Result<String> {
+    pub(super) fn plan(&self, options: &str, command: &str, what: &OsStr) -> Result<Ran, Failure> {
+        let ask = || -> io::Result<Ran> {
             let configuration = self.temporary(None)?;
             let output = process::program(self.root, "opkg")
                 .arg("-f")
@@ -89,11 +89,65 @@ impl Runner<'_> {
                 .args(["--noaction", command])
                 .arg(what)
                 .output()?;
-            let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-            text.push_str(&String::from_utf8_lossy(&output.stderr));
-            Ok(text)
+            let mut printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            printed.push_str(&String::from_utf8_lossy(&output.stderr));
+            Ok(Ran {
+                code: output.status.code(),
+                printed,
+            })
         };
         ask().map_err(|error| not_started(&error))
+    }
+
+    /// Runs opkg for something that changes no package, without its lock, at most as long as a job may take. Once it is not
+    /// wanted any more, or `refuses`, it is ended.
+    pub(super) fn fetch(
+        &self,
+        words: &[&OsStr],
+        is_wanted: &dyn Fn() -> bool,
+        refuses: &dyn Fn() -> Option<Failure>,
+    ) -> Result<Ran, Failure> {
+        let failed = |error: io::Error| not_started(&error);
+        let prepare = || -> io::Result<(Temporary, Printed)> {
+            let configuration = self.temporary(None)?;
+            Ok((configuration, Printed::new(self.folder()?.join("output"))?))
+        };
+        let (configuration, printed) = prepare().map_err(failed)?;
+        let files = [&printed];
+        let growth = Growth::of(&files).map_err(failed)?;
+        let mut child = process::program(self.root, "opkg")
+            .arg("-f")
+            .arg(&configuration.inside)
+            .args(words)
+            .stdout(printed.writer().map_err(failed)?)
+            .stderr(printed.writer().map_err(failed)?)
+            .spawn()
+            .map_err(failed)?;
+        let (pid, limit) = (child.id(), self.times.limit);
+        let ended = RefCell::new(None);
+        let end = |why: Failure| {
+            session::end_waiting(pid, self.recognise);
+            ended.borrow_mut().get_or_insert(why);
+        };
+        let look = |_| {
+            let why = refuses().or_else(|| (!is_wanted()).then(not_wanted));
+            let is_over = why.is_some();
+            why.into_iter().for_each(end);
+            !is_over
+        };
+        let overdue = |_| {
+            let detail = format!("opkg was ended: it took more than {} s", limit.as_secs());
+            end(Failure::new(Cause::PackageManager, detail));
+        };
+        let code = process::wait_and_look(&mut child, &growth, limit, look, || (), overdue);
+        let code = code.map_err(failed)?;
+        match ended.take() {
+            Some(why) => Err(why),
+            None => Ok(Ran {
+                code,
+                printed: printed.tail().map_err(failed)?,
+            }),
+        }
     }
 
     /// Starts a run, once the lock is free, if it is still wanted then. It changes nothing before [`Held::go`].
@@ -148,7 +202,7 @@ impl Runner<'_> {
         durable::sweep(&folder, "");
         let write = |path: &Path| {
             let own = self.root.seen_inside(&path.with_extension("lock"));
-            let text = self.configuration.ours(lock.unwrap_or(&own));
+            let text = self.configuration.ours(lock.unwrap_or(&own), self.feeds);
             let mut options = fs::OpenOptions::new();
             let mut file = options.write(true).create_new(true).open(path)?;
             file.write_all(text.as_bytes())

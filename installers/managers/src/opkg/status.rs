@@ -1,7 +1,9 @@
 //! opkg's database: one file with a paragraph for each package. opkg writes it once, at the end of its work, in place and
 //! without a sync. It takes a cut file for a shorter one, so a file that is not sound is refused here.
 
-use wharf_frames::PackageVersion;
+use std::collections::BTreeSet;
+
+use wharf_frames::{PackageName, PackageVersion};
 
 /// The packages in the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +23,12 @@ pub(super) struct Entry {
     pub(super) installed_at: String,
     /// Its configuration files, with a slash in front.
     pub(super) conffiles: Vec<String>,
+    /// It came as a dependency.
+    automatic: bool,
+    /// The names of packages that it needs or recommends, alternatives too.
+    needs: Vec<String>,
+    /// The names that it provides.
+    provides: Vec<String>,
 }
 
 impl Status {
@@ -42,6 +50,26 @@ impl Status {
     /// The packages that are there, whole or damaged.
     pub(super) fn present(&self) -> impl Iterator<Item = &Entry> {
         self.0.iter().filter(|entry| !entry.is_absent())
+    }
+
+    /// The packages that came as dependencies, and that nothing needs. A version of a need does not count: it might keep one
+    /// package too many.
+    pub(super) fn unneeded(&self) -> BTreeSet<&str> {
+        let (mut unneeded, mut needed): (Vec<&Entry>, Vec<&Entry>) =
+            self.present().partition(|entry| entry.automatic);
+        while let Some(entry) = needed.pop() {
+            let is_needed = |it: &&Entry| {
+                let names = it.provides.iter().chain([&it.name]);
+                names.into_iter().any(|name| entry.needs.contains(name))
+            };
+            let (more, rest) = unneeded.into_iter().partition(is_needed);
+            needed.extend::<Vec<&Entry>>(more);
+            unneeded = rest;
+        }
+        unneeded
+            .into_iter()
+            .map(|entry| entry.name.as_str())
+            .collect()
     }
 }
 
@@ -73,6 +101,12 @@ impl Entry {
             essential: line("Essential") == Some("yes"),
             installed_at: line("Installed-Time").unwrap_or_default().to_owned(),
             conffiles: conffiles.map(str::to_owned).collect(),
+            automatic: line("Auto-Installed") == Some("yes"),
+            needs: ["Depends", "Pre-Depends", "Recommends"]
+                .iter()
+                .flat_map(|name| names(field(name)))
+                .collect(),
+            provides: names(field("Provides")),
         })
     }
 
@@ -90,8 +124,30 @@ impl Entry {
     }
 }
 
+/// The text without the paragraphs of these packages, if it has one of a package that is absent.
+pub(super) fn without_absent(text: &str, names: &[&PackageName]) -> Option<String> {
+    let is_kept = |paragraph: &&str| {
+        let entry = Entry::parse(paragraph.trim_matches('\n'));
+        let mut names = names.iter();
+        !entry.is_ok_and(|it| it.is_absent() && names.any(|name| name.as_str() == it.name))
+    };
+    let paragraphs: Vec<&str> = text.split("\n\n").collect();
+    let kept: Vec<&str> = paragraphs.iter().copied().filter(is_kept).collect();
+    (kept.len() < paragraphs.len()).then(|| kept.join("\n\n"))
+}
+
+/// The names in a list of relations: `a (>= 1), b | c`.
+fn names(lines: Option<&[&str]>) -> Vec<String> {
+    let text = lines.unwrap_or_default().join(" ");
+    let names = text.split([',', '|']).filter_map(|it| {
+        let name = it.split(['(', ' ']).find(|word| !word.is_empty())?;
+        Some(name.to_owned())
+    });
+    names.collect()
+}
+
 /// The fields of a paragraph, each with its lines.
-fn fields(paragraph: &str) -> Result<Vec<(&str, Vec<&str>)>, String> {
+pub(super) fn fields(paragraph: &str) -> Result<Vec<(&str, Vec<&str>)>, String> {
     let mut fields: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in paragraph.split('\n') {
         if line.starts_with([' ', '\t']) {
@@ -150,6 +206,44 @@ mod tests {
         ] {
             assert!(Status::parse(cut).is_err(), "{cut:?}");
         }
+    }
+
+    #[test]
+    fn only_paragraphs_of_absent_packages_are_left_out() {
+        let name = |name| PackageName::new(name).unwrap();
+        let (gone, acme) = (name("gone"), name("acme"));
+        let left = without_absent(RECORDED, &[&gone, &acme]).unwrap();
+        let (with, without) = (
+            Status::parse(RECORDED).unwrap(),
+            Status::parse(&left).unwrap(),
+        );
+        assert_eq!(without.0.len(), with.0.len() - 1);
+        assert!(with.present().eq(without.present()));
+        assert_eq!(without_absent(&left, &[&gone, &acme]), None);
+    }
+
+    #[test]
+    fn what_came_as_a_dependency_is_unneeded_once_nothing_needs_it() {
+        let entry = |name: &str, more: &str| {
+            format!("Package: {name}\nVersion: 1\nStatus: install ok installed\n{more}\n")
+        };
+        let text = [
+            entry("acme", "Depends: libfoo (>= 1), mta | other\n"),
+            entry("libfoo", "Auto-Installed: yes\nDepends: libbar\n"),
+            entry("libbar", "Auto-Installed: yes\nRecommends: docs\n"),
+            entry("docs", "Auto-Installed: yes\n"),
+            entry("postfix", "Auto-Installed: yes\nProvides: mta\n"),
+            entry("old", "Auto-Installed: yes\nDepends: older\n"),
+            entry("older", "Auto-Installed: yes\nDepends: old\n"),
+            entry("mine", ""),
+        ];
+        let unneeded = |text: &str| -> Vec<String> {
+            let status = Status::parse(text).unwrap();
+            status.unneeded().into_iter().map(str::to_owned).collect()
+        };
+        assert_eq!(unneeded(&text.concat()), ["old", "older"]);
+        let all = ["docs", "libbar", "libfoo", "old", "older", "postfix"];
+        assert_eq!(unneeded(&text[1..].concat()), all);
     }
 
     proptest::proptest! {
