@@ -194,11 +194,15 @@ impl Opkg {
             it.plan(&words, "install", inside.as_os_str())
         })?;
         let dependencies = downloads.map(Downloads::dependencies).unwrap_or_default();
-        judged(
-            &format!("opkg install of {}", package.name),
-            &planned.printed,
-            |printed| plan::only_installs(package, &dependencies, printed),
-        )
+        let what = format!("opkg install of {}", package.name);
+        judged(&what, &planned.printed, |printed| {
+            plan::only_installs(package, &dependencies, printed)
+        })?;
+        match planned.code {
+            Some(0) => Ok(()),
+            // Before 0.5 it announces an upgrade also if a dependency is missing.
+            _ => Err(complaint::failure(&what, &planned.printed)),
+        }
     }
 
     /// Takes the lock, and refuses what opkg must not do. From then on nobody else changes packages. The digests of each
