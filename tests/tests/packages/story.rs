@@ -125,21 +125,11 @@ impl Story<'_> {
         }
     }
 
-    /// An administrator of the twin disables services that do not stay up.
     fn activate(&mut self) {
         let (name, starts) = (self.real.name, self.real.starts);
-        let Some(why) = self.real.fails else {
-            return self.step("activate", &format!("wharfctl activate {name}"), |twin| {
-                systemctl(twin, "enable --now", starts)
-            });
-        };
-        self.refused("activate", why);
-        let twin = &self.pair.twin;
-        let twins = systemctl(twin, "enable --now", starts)
-            .and_then(|()| systemctl(twin, "disable --now", starts));
-        if let Err(wrong) = twins {
-            self.wrong(&format!("activate: the twin: {wrong}"));
-        }
+        self.step("activate", &format!("wharfctl activate {name}"), |twin| {
+            systemctl(twin, "enable --now", starts)
+        });
     }
 
     fn remove(&mut self) {
