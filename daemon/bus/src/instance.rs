@@ -28,6 +28,7 @@ pub struct InstanceProperties {
     pub in_place: (String, String),
     pub in_place_runs: bool,
     pub in_place_has_no_services: bool,
+    pub components: Vec<(u16, String, String, bool)>,
     pub busy: bool,
     pub operation: OwnedObjectPath,
     pub percent: i16,
@@ -316,6 +317,13 @@ impl<S: InstanceService> InstanceObject<S> {
     #[zbus(property)]
     fn in_place_has_no_services(&self) -> bool {
         self.0.read(|instance| instance.in_place_has_no_services)
+    }
+
+    /// The instances of Object 14 that belong to this one, in the order of the bundle's manifest: id, Component Identity,
+    /// Component Version, Activation State. A plain package has one if wharfd.toml has `components = true`.
+    #[zbus(property)]
+    fn components(&self) -> Vec<(u16, String, String, bool)> {
+        self.0.read(|instance| instance.components.clone())
     }
 
     /// Whether an Install, Uninstall, purge, Activate, Deactivate or Back is accepted and has not ended.

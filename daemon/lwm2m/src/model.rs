@@ -168,7 +168,7 @@ pub struct ObjectDefinition {
 }
 
 impl ObjectDefinition {
-    /// An object of version 1.0 with a single instance.
+    /// An object of version 1.0. No server may Create or Delete an instance.
     pub const fn new(id: ObjectId, resources: &'static [ResourceDefinition]) -> Self {
         Self {
             id,
@@ -178,7 +178,7 @@ impl ObjectDefinition {
         }
     }
 
-    /// Allows several instances. A server may then Create and Delete them if the application agrees.
+    /// Lets a server Create and Delete instances, if the application agrees.
     pub const fn multiple(self) -> Self {
         Self {
             multiple: true,

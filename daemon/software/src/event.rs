@@ -2,7 +2,7 @@
 //! They bring the random ids for whatever the event may start.
 
 use wharf_frames::{
-    Action, Failure, OperationId, Secret, StageId, Text,
+    Action, Failure, OperationId, PackageName, Secret, StageId, Text,
     installer::{Found, JobPhase, SealedPackage},
 };
 
@@ -24,6 +24,17 @@ pub enum Event {
     Execute {
         /// The action. A server cannot ask for a purge or the way back.
         action: Action,
+        /// The payload.
+        arguments: Vec<u8>,
+        /// The operation that it may start.
+        starts: NewOperation,
+    },
+    /// An Execute of Activate or Deactivate on one component of a bundle.
+    Switch {
+        /// The component.
+        component: PackageName,
+        /// Whether to activate it.
+        wanted: bool,
         /// The payload.
         arguments: Vec<u8>,
         /// The operation that it may start.
@@ -164,6 +175,15 @@ pub const fn executable(resource: u16) -> Option<Action> {
         6 => Some(Action::Uninstall),
         10 => Some(Action::Activate),
         11 => Some(Action::Deactivate),
+        _ => None,
+    }
+}
+
+/// Whether an executable resource of Object 14 activates the component (TS table 7.-2).
+pub const fn switches(resource: u16) -> Option<bool> {
+    match resource {
+        3 => Some(true),
+        4 => Some(false),
         _ => None,
     }
 }

@@ -23,7 +23,7 @@ pub struct GateFacts<'a> {
     pub attempts: u32,
     /// The largest number of attempts.
     pub attempt_limit: u32,
-    /// Another instance that has the delivered package in place.
+    /// Another instance that has the delivered package, or a package in it, in place.
     pub held_by: Option<InstanceId>,
     /// The origins that may get User Name and Password without TLS.
     pub credentials_over_http: &'a [UriOrigin],
@@ -184,6 +184,7 @@ mod tests {
                     damage: None,
                     no_services: false,
                     skipped: None,
+                    components: Vec::new(),
                 })
             }),
             stage: STAGE,

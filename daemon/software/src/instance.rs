@@ -3,7 +3,7 @@
 
 use wharf_frames::{
     Action, OperationId, PackageName, PackageVersion, StageId, Text,
-    installer::{Found, SealedPackage},
+    installer::{Found, FoundComponent, SealedPackage},
 };
 
 use crate::{
@@ -107,6 +107,8 @@ pub struct Software {
     pub no_services: bool,
     /// As in [`Found::skipped`].
     pub skipped: Option<Text>,
+    /// As in [`Found::components`].
+    pub components: Vec<FoundComponent>,
 }
 
 /// The same while its instance is not INSTALLED.
@@ -124,6 +126,8 @@ pub struct InPlace {
     pub damage: Option<Text>,
     /// As in [`Found::no_services`].
     pub no_services: bool,
+    /// As in [`Found::components`].
+    pub components: Vec<FoundComponent>,
     /// The last Activate or Deactivate by a local user.
     pub switch: Switch,
 }
@@ -225,6 +229,15 @@ pub enum Condition {
     Deactivating(Work),
     /// The version before it is being put back; Result 2.
     GoingBack(Work),
+    /// A component of it is being activated or deactivated; Result 2.
+    Switching {
+        /// The component.
+        component: PackageName,
+        /// Whether it is being activated.
+        wanted: bool,
+        /// The Activate or Deactivate.
+        work: Work,
+    },
 }
 
 impl Instance {
@@ -395,9 +408,21 @@ impl Instance {
             self.work(),
             Some((Action::Activate | Action::Deactivate, _))
         );
-        match self.package() {
-            Some(package) if !is_switch => Some(&package.name),
-            _ => self.software().map(|(name, _)| name),
+        match (self.switching(), self.package()) {
+            (Some(component), _) => Some(component),
+            (None, Some(package)) if !is_switch => Some(&package.name),
+            (None, _) => self.software().map(|(name, _)| name),
+        }
+    }
+
+    /// The component that is being activated or deactivated alone.
+    pub const fn switching(&self) -> Option<&PackageName> {
+        match &self.state {
+            InstanceState::Installed {
+                condition: Condition::Switching { component, .. },
+                ..
+            } => Some(component),
+            _ => None,
         }
     }
 
@@ -539,6 +564,10 @@ impl Condition {
             Self::Activating(work) => Some((Action::Activate, work)),
             Self::Deactivating(work) => Some((Action::Deactivate, work)),
             Self::GoingBack(work) => Some((Action::Back, work)),
+            Self::Switching { wanted, work, .. } => match wanted {
+                true => Some((Action::Activate, work)),
+                false => Some((Action::Deactivate, work)),
+            },
             Self::Settled | Self::RemovalFailed { .. } | Self::Failed(_) => None,
         }
     }
@@ -584,6 +613,7 @@ impl From<Found> for Software {
             damage: found.damage,
             no_services: found.no_services,
             skipped: found.skipped,
+            components: found.components,
         }
     }
 }
@@ -597,6 +627,7 @@ impl InPlace {
             runs: software.active,
             damage: software.damage,
             no_services: software.no_services,
+            components: software.components,
             switch: Switch::Settled,
         }
     }
@@ -609,6 +640,7 @@ impl InPlace {
             damage: self.damage,
             no_services: self.no_services,
             skipped: None,
+            components: self.components,
         }
     }
 
@@ -617,11 +649,22 @@ impl InPlace {
     pub(crate) fn seen(&self, found: Found) -> Self {
         Self {
             switch: match &self.switch {
-                Switch::Failed(why) if found.active == self.runs => Switch::Failed(why.clone()),
+                Switch::Failed(why) if runs_as_before(&found, self.runs, &self.components) => {
+                    Switch::Failed(why.clone())
+                }
                 _ => Switch::Settled,
             },
             was_active: self.was_active,
             ..Self::left(found.into())
         }
     }
+}
+
+/// Whether the device reports the same activation, of each component too.
+pub(crate) fn runs_as_before(found: &Found, runs: bool, components: &[FoundComponent]) -> bool {
+    let each = |components: &[FoundComponent]| -> Vec<_> {
+        let each = components.iter();
+        each.map(|one| (one.name.clone(), one.active)).collect()
+    };
+    found.active == runs && each(&found.components) == each(components)
 }

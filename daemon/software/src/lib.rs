@@ -6,6 +6,7 @@
 //! - [`update`], [`causes`], [`reason`]: Update State, Update Result, Status Reason; [`public`]: the text in place of
 //!   Status Reason for everybody on the device.
 //! - [`mod@changes`]: the resources that a transition changes, in the order of notifications.
+//! - [`component`]: the components of a package, and their ids in Object 14.
 //! - [`operation`], [`gate`]: the running operation, its phase, and whether it may start.
 //! - [`arguments`], [`settings`]: the parsed values that servers write.
 //!
@@ -16,6 +17,7 @@
 pub mod arguments;
 pub mod causes;
 pub mod changes;
+pub mod component;
 pub mod create;
 pub mod effect;
 pub mod event;
@@ -30,9 +32,10 @@ pub mod settings;
 pub mod update;
 
 pub use changes::{Resource, changes};
+pub use component::{ComponentIds, ComponentValues};
 pub use create::{InstanceId, create};
 pub use effect::Effect;
-pub use event::{Event, NewOperation, PackageSource, Write, executable};
+pub use event::{Event, NewOperation, PackageSource, Write, executable, switches};
 pub use instance::Instance;
 pub use machine::{ActivationPolicy, Refusal, RefusalCode, Rules, Transition, transition};
 pub use operation::{Operation, OperationKind, Requester, ShortId};

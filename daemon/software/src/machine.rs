@@ -1,6 +1,7 @@
 //! The machine: one function from an instance and an event to the next instance and its effects, or a refusal.
 
 mod cancel;
+mod component;
 mod delete;
 mod delivery;
 mod device;
@@ -137,6 +138,12 @@ pub fn transition(
             arguments,
             starts,
         } => return execute::execute(instance, action, &arguments, starts, rules),
+        Event::Switch {
+            component,
+            wanted,
+            arguments,
+            starts,
+        } => return component::switch(instance, component, wanted, &arguments, starts, rules),
         Event::Delete => return delete::delete(instance),
         Event::Cancel { operation, by } => return cancel::cancel(instance, operation, by),
         Event::Waiting { operation, why } => match instance.work() {

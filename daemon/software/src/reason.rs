@@ -155,6 +155,21 @@ impl Instance {
             (Condition::Activating(work), _) => self.working("activating", work),
             (Condition::Deactivating(work), _) => self.working("deactivating", work),
             (Condition::GoingBack(work), _) => self.working("going back from", work),
+            (
+                Condition::Switching {
+                    component,
+                    wanted,
+                    work,
+                },
+                _,
+            ) => {
+                let doing = if *wanted {
+                    "activating"
+                } else {
+                    "deactivating"
+                };
+                working(doing, &format!("{component} of {}", self.title()), work)
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! An instance as one flat row for a database, and back. A row that no transition can produce is a typed error.
 
-use wharf_frames::{Action, Secret, StageId, Text, installer::SealedPackage};
+use wharf_frames::{Action, PackageName, Secret, StageId, Text, installer::SealedPackage};
 
 use crate::{
     Instance, ObjectLink, Operation, OperationKind, PackageUri, UpdateResult, UpdateState,
@@ -37,6 +37,8 @@ pub struct InstanceRecord {
     pub operation: Option<Operation>,
     /// Its progress.
     pub progress: Option<StoredProgress>,
+    /// The component that it activates or deactivates alone.
+    pub component: Option<PackageName>,
     /// Resource 8.
     pub update_supported_objects: bool,
     /// Resource 13.
@@ -121,6 +123,7 @@ impl From<&Instance> for InstanceRecord {
             package_uri: instance.delivery().and_then(uri).cloned(),
             operation: instance.operation(),
             progress: progress.or(switching),
+            component: instance.switching().cloned(),
             update_supported_objects: settings.update_supported_objects,
             package_settings: settings.package_settings,
             user_name: settings.user_name.clone(),
@@ -162,7 +165,8 @@ const fn note_and_progress(state: &InstanceState) -> (Option<&Text>, Option<Stor
             Condition::Removing { work, .. }
             | Condition::Activating(work)
             | Condition::Deactivating(work)
-            | Condition::GoingBack(work) => of_work(work),
+            | Condition::GoingBack(work)
+            | Condition::Switching { work, .. } => of_work(work),
         },
     }
 }
@@ -345,6 +349,15 @@ impl InstanceRecord {
                     purge: action == Action::Purge,
                 })
             }
+            (Some(action @ (Action::Activate | Action::Deactivate)), _, waiting)
+                if self.component.is_some() =>
+            {
+                Ok(Condition::Switching {
+                    component: self.component_in_place()?,
+                    wanted: action == Action::Activate,
+                    work: self.work(waiting)?,
+                })
+            }
             (Some(Action::Activate), _, waiting) => Ok(Condition::Activating(self.work(waiting)?)),
             (Some(Action::Deactivate), _, waiting) => {
                 Ok(Condition::Deactivating(self.work(waiting)?))
@@ -357,6 +370,16 @@ impl InstanceRecord {
             (None, UpdateResult::Installed, Some(why)) => Ok(Condition::Failed(why)),
             (None, UpdateResult::Installed, None) => Ok(Condition::Settled),
             _ => Err(self.contradiction()),
+        }
+    }
+
+    /// The component to switch, which the software in place has.
+    fn component_in_place(&self) -> Result<PackageName, RecordError> {
+        let component = self.need("component", self.component.clone())?;
+        let has = |software: &Software| software.components.iter().any(|it| it.name == component);
+        match self.in_place.as_ref().is_some_and(has) {
+            true => Ok(component),
+            false => Err(self.contradiction()),
         }
     }
 

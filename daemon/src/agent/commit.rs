@@ -13,7 +13,7 @@ use crate::{
     clock,
     config::Activation,
     local_changes::LocalChange,
-    objects,
+    objects::{self, SoftwareObjects, component::ComponentsOf},
     server::Server,
     store::{Commit, EffectId, StoreError},
     tasks::{RequestKey, TaskReport},
@@ -130,7 +130,7 @@ impl Agent {
         instance: &Instance,
         event: Event,
     ) -> Result<Transition, Refusal> {
-        let exists = |link| objects::exists(&self.instances, link);
+        let exists = |link| objects::exists(self.software(), link);
         let mut rules = self.rules(asker(instance, &event), &exists);
         let name = instance.package().map(|package| &package.name);
         if let Some(own) = name.and_then(|name| self.settings.activations.get(name)) {
@@ -177,6 +177,7 @@ impl Agent {
     ) -> Result<(), StoreError> {
         let new = transition.instance.as_ref();
         let over = self.over(id, new);
+        let components = self.components.after(id, new);
         let is_same = old == new && over.is_empty() && transition.effects.is_empty();
         let added = match is_same {
             true => Vec::new(),
@@ -188,6 +189,7 @@ impl Agent {
                     new,
                     over: &over,
                     effects: &transition.effects,
+                    components: &components,
                     answered: answered
                         .as_ref()
                         .map(|(server, message)| (*server, message)),
@@ -195,13 +197,15 @@ impl Agent {
                 })?
             }
         };
+        let shown = self.components_of(id);
+        self.components = components;
         self.remember(id, old, new);
         if let Some((request, answer)) = reply {
             self.reply(request, answer);
             wharf_fault::point("agent.answered");
         }
         self.forget(&over);
-        self.tell(id, old, new);
+        self.tell(id, old, new, &shown);
         wharf_fault::point("agent.told");
         self.act(&transition.effects, added);
         Ok(())
@@ -230,19 +234,33 @@ impl Agent {
     }
 
     /// Reports the changed resources to the servers and to the journal.
-    fn tell(&mut self, id: InstanceId, old: Option<&Instance>, new: Option<&Instance>) {
+    fn tell(
+        &mut self,
+        id: InstanceId,
+        old: Option<&Instance>,
+        new: Option<&Instance>,
+        shown: &ComponentsOf,
+    ) {
         self.show_change(id, old, new);
         self.journal.tell(id, old, new);
-        let paths: Vec<Path> = match (old, new) {
+        let components = self.components_of(id);
+        if components.ids() != shown.ids() {
+            // The engine answers for the new instances at once; Resource 8 decides when the servers learn of them.
+            let soon = new.is_some_and(Instance::update_supported_objects);
+            self.update_registration(match soon {
+                true => UpdateTiming::Now,
+                false => UpdateTiming::WithNext,
+            });
+        }
+        let mut paths = objects::component::changed(id, shown, &components);
+        match (old, new) {
             (Some(old), Some(new)) => {
                 let changed = changes(old, new).into_iter();
-                changed
-                    .map(|resource| objects::software::path(id, resource))
-                    .collect()
+                paths.extend(changed.map(|resource| objects::software::path(id, resource)));
             }
             // An observer of the object must see that its instances changed.
-            _ => vec![Path::Object(objects::software::DEFINITION.id())],
-        };
+            _ => paths.push(Path::Object(objects::software::DEFINITION.id())),
+        }
         if !paths.is_empty() {
             self.tell_servers(&Input::Changed(paths));
         }
@@ -251,16 +269,29 @@ impl Agent {
     /// Reports to the servers that any value may have changed since the last run: by a commit without a notification,
     /// or by an upgrade of the system.
     pub(super) fn tell_what_changed_meanwhile(&mut self) {
-        let all = objects::observable(&self.instances);
+        let all = objects::observable(self.software());
         self.tell_servers(&Input::MayHaveChanged(all));
     }
 
     /// Reports the instances of all objects to the servers.
-    pub(super) fn update_registration(&mut self) {
+    pub(super) fn update_registration(&mut self, update: UpdateTiming) {
         self.tell_servers(&Input::ObjectsChanged {
-            instances: objects::instances(&self.instances),
-            update: UpdateTiming::Now,
+            instances: objects::instances(self.software()),
+            update,
         });
+    }
+
+    /// The sources of Objects 9 and 14.
+    pub(super) fn software(&self) -> SoftwareObjects<'_> {
+        SoftwareObjects {
+            instances: &self.instances,
+            ids: &self.components,
+            plain_components: self.settings.components,
+        }
+    }
+
+    pub(super) fn components_of(&self, id: InstanceId) -> ComponentsOf {
+        ComponentsOf::new(self.software(), id)
     }
 
     fn tell_servers(&mut self, input: &Input) {

@@ -1,6 +1,7 @@
 //! The effects, each in a task from its commit to the event that ends it; and the gate, which every operation passes
 //! before it starts.
 
+use lwm2m::UpdateTiming;
 use tokio::{sync::watch, task::JoinHandle};
 use wharf_frames::{OperationId, StageId, Transaction};
 use wharf_journal::message;
@@ -54,7 +55,7 @@ impl Agent {
     /// Acts on the effects of a transition. `added` are the stored ones; the others are done at once.
     pub(super) fn act(&mut self, effects: &[Effect], added: Vec<Pending>) {
         if effects.contains(&Effect::UpdateRegistration) {
-            self.update_registration();
+            self.update_registration(UpdateTiming::Now);
         }
         for effect in added {
             self.begin(effect);
@@ -329,12 +330,11 @@ impl Agent {
         in_vain.map_or(0, |download| download.attempts)
     }
 
-    /// Another instance with the same package in place.
+    /// Another instance that has the same package in place, alone or in a bundle.
     fn holder(&self, id: InstanceId, instance: &Instance) -> Option<InstanceId> {
-        let package = &instance.package()?.name;
+        let package = instance.package()?;
         let others = self.instances.iter().filter(|(other, _)| **other != id);
-        let mut holders =
-            others.filter(|(_, other)| other.software().is_some_and(|(name, _)| name == package));
+        let mut holders = others.filter(|(_, other)| other.holds(package));
         holders.next().map(|(id, _)| *id)
     }
 }

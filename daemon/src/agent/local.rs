@@ -128,7 +128,7 @@ impl Agent {
             &taken,
             usize::from(self.settings.max_instances),
         )?;
-        let exists = |link| objects::exists(&self.instances, link);
+        let exists = |link| objects::exists(self.software(), link);
         let transition = create(
             Write::default(),
             asked(user),
@@ -165,7 +165,9 @@ impl Agent {
     /// Publishes everything at the start.
     pub(super) fn show(&self) {
         for (id, instance) in &self.instances {
-            self.context.publisher.instance(*id, Some(instance));
+            self.context
+                .publisher
+                .instance(*id, Some(instance), self.components_of(*id).shown());
         }
         self.show_operations();
     }
@@ -183,7 +185,9 @@ impl Agent {
         if of(old) != of(new) {
             self.show_operations();
         }
-        self.context.publisher.instance(id, new);
+        self.context
+            .publisher
+            .instance(id, new, self.components_of(id).shown());
     }
 
     fn show_operations(&self) {

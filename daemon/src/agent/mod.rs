@@ -43,7 +43,7 @@ use tokio::{
 use wharf_bus::AgentProperties;
 use wharf_frames::{OperationId, PackageName};
 use wharf_journal::message;
-use wharf_software::{Effect, Instance, InstanceId, OperationKind, ShortId};
+use wharf_software::{ComponentIds, Effect, Instance, InstanceId, OperationKind, ShortId};
 
 use crate::{
     bus::{self, Publisher},
@@ -52,7 +52,7 @@ use crate::{
     delivery::{fetcher::Fetcher, room::DownloadRoom},
     installer::Installer,
     local_changes::LocalChanges,
-    objects::{self, DeviceObject},
+    objects::{self, DeviceObject, SoftwareObjects},
     server::{self, News, Server, ServerError},
     service_manager::ServiceManager,
     store::{EffectId, Pending, Store, StoreError},
@@ -115,6 +115,8 @@ pub struct Agent {
     /// The servers, by account.
     servers: BTreeMap<ShortId, Server>,
     instances: BTreeMap<InstanceId, Instance>,
+    /// The ids of components in Object 14.
+    components: ComponentIds,
     /// The operations that are accepted and have not ended, in the order of acceptance.
     accepted: Vec<(OperationId, OperationKind)>,
     /// The pending effects, in the order in which they were stored.
@@ -146,7 +148,12 @@ impl Agent {
         store.make_factory_instances(settings.instances, settings.server.is_some())?;
         let stored = store.load()?;
         let store = Rc::new(RefCell::new(store));
-        let servers = start_servers(&settings, &stored.instances, &store)?;
+        let software = SoftwareObjects {
+            instances: &stored.instances,
+            ids: &stored.components,
+            plain_components: settings.components,
+        };
+        let servers = start_servers(&settings, software, &store)?;
         let (sender, reports) = mpsc::unbounded_channel();
         let (end, ending) = watch::channel(false);
         let installer = Installer::at(root);
@@ -171,6 +178,7 @@ impl Agent {
             context,
             servers,
             instances: stored.instances,
+            components: stored.components,
             accepted: stored.accepted,
             pending: BTreeMap::new(),
             tasks: BTreeMap::new(),
@@ -294,7 +302,7 @@ impl Agent {
 /// Starts the configured servers.
 fn start_servers(
     settings: &Settings,
-    software: &BTreeMap<InstanceId, Instance>,
+    software: SoftwareObjects<'_>,
     store: &Rc<RefCell<Store>>,
 ) -> Result<BTreeMap<ShortId, Server>, ServerError> {
     let started = settings.server.iter().map(|configured| {

@@ -1,16 +1,17 @@
 //! The requests of the servers, by object. Their engines have checked them against the model.
 
 use lwm2m::{Answer, ErrorCode, Path, Request, Resources, StreamedBlock};
+use wharf_frames::Action;
 use wharf_software::{
-    Event, InstanceId, PackageSource, Requester, ShortId, Write,
+    Event, Instance, InstanceId, PackageSource, Requester, ShortId, Write,
     create::{WantedId, create, free_id},
-    executable,
+    executable, switches,
 };
 
 use super::{Agent, journal};
 use crate::{
     delivery::push,
-    objects::{self, Values, server},
+    objects::{self, SoftwareObjects, Values, component, server},
     tasks::{RequestKey, operation_id, stage_id},
 };
 
@@ -23,6 +24,7 @@ impl Agent {
             Request::Write { path, values, .. } => self.write(key, path, values),
             Request::Block { path, block } => self.block(key, path, block),
             Request::Execute { path, arguments } => self.execute(key, path, arguments),
+            // The engine allows it on Object 9 only.
             Request::Create {
                 instance, values, ..
             } => self.create(key, instance, values),
@@ -40,7 +42,11 @@ impl Agent {
         let answer = read(&Values {
             account: server.account(),
             device: &self.device,
-            software: &self.instances,
+            software: SoftwareObjects {
+                instances: &self.instances,
+                ids: &self.components,
+                plain_components: self.settings.components,
+            },
         });
         server.answer(key.request, answer);
     }
@@ -111,6 +117,9 @@ impl Agent {
 
     fn execute(&mut self, key: RequestKey, path: Path, arguments: Vec<u8>) {
         let action = match path {
+            Path::Resource(14, id, resource) => {
+                return self.switch_component(key, id, resource, arguments);
+            }
             Path::Resource(1, _, server::UPDATE_TRIGGER) => {
                 if let Some(server) = self.servers.get_mut(&key.server) {
                     server.trigger_update(key.request);
@@ -129,6 +138,35 @@ impl Agent {
             starts: asked_by(key.server),
         };
         self.request(InstanceId(instance), event, key, Answer::Changed);
+    }
+
+    /// A plain package is its own component: its Activate is the one of its instance.
+    fn switch_component(&mut self, key: RequestKey, id: u16, resource: u16, arguments: Vec<u8>) {
+        let found = component::find(self.software(), id);
+        let found = found.map(|(instance, name)| (instance, name.clone()));
+        let (Some((instance, component)), Some(wanted)) = (found, switches(resource)) else {
+            return self.reply(key, Answer::Error(ErrorCode::MethodNotAllowed));
+        };
+        let starts = asked_by(key.server);
+        let of = self.instances.get(&instance);
+        let event = match of.is_some_and(Instance::is_bundle) {
+            true => Event::Switch {
+                component,
+                wanted,
+                arguments,
+                starts,
+            },
+            false => Event::Execute {
+                action: if wanted {
+                    Action::Activate
+                } else {
+                    Action::Deactivate
+                },
+                arguments,
+                starts,
+            },
+        };
+        self.request(instance, event, key, Answer::Changed);
     }
 
     fn create(&mut self, key: RequestKey, wanted: Option<u16>, values: Resources) {
@@ -151,7 +189,7 @@ impl Agent {
         let limit = usize::from(self.settings.max_instances);
         let wanted = wanted.map_or(WantedId::Lowest, WantedId::This);
         let instance = free_id(wanted, &taken, limit).map_err(refused)?;
-        let exists = |link| objects::exists(&self.instances, link);
+        let exists = |link| objects::exists(self.software(), link);
         let rules = self.rules(Some(key.server), &exists);
         let transition =
             create(write, asked_by(key.server), stage_id(), &rules).map_err(refused)?;

@@ -10,7 +10,7 @@ use wharf_software::{Instance, InstanceId, Requester};
 use zbus::OwnedObjectPath;
 
 use super::public;
-use crate::store::OperationRow;
+use crate::{objects::component::ShownComponent, store::OperationRow};
 
 /// The published state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,12 +64,16 @@ pub(super) fn requester(requester: Requester) -> (String, u32) {
 }
 
 impl InstanceView {
-    fn of(id: InstanceId, instance: &Instance) -> Self {
+    fn of(id: InstanceId, instance: &Instance, components: &[ShownComponent]) -> Self {
         let state = instance.update_state();
         let settings = instance.package_settings();
         let software = instance.software();
         let in_place = software.map(|(name, version)| (name.to_string(), version.to_string()));
         let operation = instance.operation().map(|operation| operation.id);
+        let components = components.iter().map(|ShownComponent { id, component }| {
+            let (name, version) = (component.name.to_string(), component.version.to_string());
+            (*id, name, version, component.active)
+        });
         Self {
             shown: wharf_bus::InstanceProperties {
                 id: id.0,
@@ -86,6 +90,7 @@ impl InstanceView {
                 in_place: in_place.unwrap_or_default(),
                 in_place_runs: instance.runs(),
                 in_place_has_no_services: instance.no_services(),
+                components: components.collect(),
                 busy: instance.is_busy(),
                 operation: operation.map(operation_path).unwrap_or_default(),
                 percent: UNKNOWN,
@@ -172,11 +177,16 @@ impl Publisher {
     }
 
     /// Publishes an instance, or removes a deleted one.
-    pub fn instance(&self, id: InstanceId, instance: Option<&Instance>) {
+    pub fn instance(
+        &self,
+        id: InstanceId,
+        instance: Option<&Instance>,
+        components: &[ShownComponent],
+    ) {
         self.change(|views| match instance {
             None => drop(views.instances.remove(&id)),
             Some(instance) => {
-                let mut view = InstanceView::of(id, instance);
+                let mut view = InstanceView::of(id, instance, components);
                 let before = views.instances.get(&id);
                 view.shown.percent = before
                     .filter(|before| before.operation == view.operation)

@@ -17,6 +17,7 @@ const WRITTEN: &Written = &[
     ("endpoint", "endpoint = \"gateway-17\""),
     ("instances", "instances = 1"),
     ("max-instances", "max-instances = 16"),
+    ("components", "components = true"),
     (
         "server",
         "[[server]], in two brackets, and its keys on the lines below",
@@ -50,6 +51,7 @@ pub(super) struct ConfigFile {
     pub(super) endpoint: Option<Spanned<String>>,
     pub(super) instances: Option<Spanned<u16>>,
     pub(super) max_instances: Option<Spanned<u16>>,
+    pub(super) components: Option<bool>,
     #[serde(default)]
     pub(super) server: Vec<Spanned<ServerTable>>,
     #[serde(default)]

@@ -105,6 +105,7 @@ struct Draft {
     endpoint: Option<String>,
     instances: Option<u16>,
     max_instances: Option<u16>,
+    components: Option<bool>,
     server: Option<ServerSettings>,
     activations: BTreeMap<PackageName, Activation>,
     device: DeviceSettings,
@@ -125,6 +126,7 @@ impl Draft {
         if let Some(count) = file.max_instances {
             self.max_instances = Some(in_range(source, "max-instances", &count, 1, 256)?);
         }
+        self.components = file.components.or(self.components);
         for server in file.server {
             if self.server.is_some() {
                 let expected = "expected one server: this version supports no second [[server]]";
@@ -198,6 +200,7 @@ impl Draft {
             endpoint,
             instances: self.instances.unwrap_or(1).min(max_instances),
             max_instances,
+            components: self.components.unwrap_or(false),
             server: self.server,
             activations: self.activations,
             device: self.device,

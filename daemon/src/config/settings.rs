@@ -19,6 +19,8 @@ pub struct Settings {
     pub instances: u16,
     /// The largest number of instances.
     pub max_instances: u16,
+    /// Whether a plain package is shown as one component in Object 14.
+    pub components: bool,
     /// The server that manages the software; none if only local users manage it.
     pub server: Option<ServerSettings>,
     /// The activation of single packages. It overrides the one of the server.

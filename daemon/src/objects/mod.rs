@@ -1,5 +1,6 @@
 //! The LwM2M objects of a gateway: their definitions and values. They make no decision about software.
 
+pub mod component;
 pub mod device;
 pub mod security;
 pub mod server;
@@ -8,17 +9,18 @@ pub mod software;
 use std::collections::BTreeMap;
 
 use lwm2m::{Answer, Content, ErrorCode, ObjectDefinition, Path, ResourceValue, Resources};
-use wharf_software::{Instance, InstanceId, ObjectLink, Resource};
+use wharf_software::{ComponentIds, Instance, InstanceId, ObjectLink, Resource};
 
 pub use device::DeviceObject;
 pub use server::Account;
 
 /// All objects, in the order of their numbers.
-pub static DEFINITIONS: [ObjectDefinition; 4] = [
+pub static DEFINITIONS: [ObjectDefinition; 5] = [
     security::DEFINITION,
     server::DEFINITION,
     device::DEFINITION,
     software::DEFINITION,
+    component::DEFINITION,
 ];
 
 /// The sources of the values.
@@ -27,34 +29,59 @@ pub struct Values<'a> {
     pub account: &'a Account,
     /// Object 3.
     pub device: &'a DeviceObject,
-    /// Object 9.
-    pub software: &'a BTreeMap<InstanceId, Instance>,
+    /// Objects 9 and 14.
+    pub software: SoftwareObjects<'a>,
+}
+
+/// The sources of Objects 9 and 14.
+#[derive(Clone, Copy)]
+pub struct SoftwareObjects<'a> {
+    /// The instances of Object 9.
+    pub instances: &'a BTreeMap<InstanceId, Instance>,
+    /// The ids of components in Object 14.
+    pub ids: &'a ComponentIds,
+    /// Whether a plain package is shown as one component.
+    pub plain_components: bool,
 }
 
 /// The instances of all objects.
-pub fn instances(software: &BTreeMap<InstanceId, Instance>) -> Vec<(u16, u16)> {
+pub fn instances(software: SoftwareObjects<'_>) -> Vec<(u16, u16)> {
     let single = [security::DEFINITION, server::DEFINITION, device::DEFINITION];
     let single = single.iter().map(|object| (object.id(), 0));
-    let multiple = software.keys().map(|id| (software::DEFINITION.id(), id.0));
-    single.chain(multiple).collect()
+    let all = software.instances.keys();
+    let multiple = all.clone().map(|id| (software::DEFINITION.id(), id.0));
+    let components = all.flat_map(|id| component::shown(software, *id));
+    let components = components.map(|one| (component::DEFINITION.id(), one.id));
+    single.chain(multiple).chain(components).collect()
+}
+
+/// The instances of a gateway without Object 9.
+pub fn no_software() -> Vec<(u16, u16)> {
+    instances(SoftwareObjects {
+        instances: &BTreeMap::new(),
+        ids: &ComponentIds::default(),
+        plain_components: false,
+    })
 }
 
 /// Every resource that has a value, those of an instance of Object 9 in the order of notifications.
-pub fn observable(software: &BTreeMap<InstanceId, Instance>) -> Vec<Path> {
+pub fn observable(software: SoftwareObjects<'_>) -> Vec<Path> {
     let single = [server::DEFINITION, device::DEFINITION];
     let single = single.iter().flat_map(|object| {
         let readable = object.resources().iter().filter(|it| it.is_readable());
         readable.map(|resource| Path::Resource(object.id(), 0, resource.id()))
     });
-    let multiple = software.keys().flat_map(|id| {
+    let components = software.instances.keys();
+    let components = components.flat_map(|id| component::observable(software, *id));
+    let multiple = software.instances.keys().flat_map(|id| {
         let in_order = Resource::IN_ORDER.into_iter();
         in_order.map(|resource| software::path(*id, resource))
     });
-    single.chain(multiple).collect()
+    single.chain(components).chain(multiple).collect()
 }
 
 /// Whether the target of an Objlnk exists.
-pub fn exists(software: &BTreeMap<InstanceId, Instance>, link: ObjectLink) -> bool {
+pub fn exists(software: SoftwareObjects<'_>, link: ObjectLink) -> bool {
     instances(software).contains(&(link.object, link.instance))
 }
 
@@ -113,12 +140,17 @@ impl Values<'_> {
         match object {
             1 => Some(self.account.resources()),
             3 => Some(self.device.resources()),
-            9 => self
-                .software
-                .get(&InstanceId(instance))
-                .map(software::resources),
+            9 => self.software_instance(InstanceId(instance)),
+            14 => component::read(self.software, instance),
             _ => None,
         }
+    }
+
+    fn software_instance(&self, id: InstanceId) -> Option<Resources> {
+        let mut resources = software::resources(self.software.instances.get(&id)?);
+        resources.extend(component::links(self.software, id));
+        resources.sort_unstable_by_key(|(id, _)| *id);
+        Some(resources)
     }
 }
 
@@ -147,7 +179,11 @@ mod tests {
         asked(&Values {
             account: &account,
             device: &device,
-            software: &software,
+            software: SoftwareObjects {
+                instances: &software,
+                ids: &ComponentIds::default(),
+                plain_components: false,
+            },
         })
     }
 

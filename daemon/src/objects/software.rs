@@ -16,7 +16,7 @@ const PACKAGE_SETTINGS: u16 = 13;
 const USER_NAME: u16 = 14;
 const PASSWORD: u16 = 15;
 
-/// TS table 6.-2, without 5, 17 and 18.
+/// TS table 6.-2, without 5.
 pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
     9,
     &[
@@ -44,6 +44,8 @@ pub const DEFINITION: ObjectDefinition = ObjectDefinition::new(
         ResourceDefinition::new(USER_NAME, Operations::WRITE, Type::String).secret(),
         ResourceDefinition::new(PASSWORD, Operations::WRITE, Type::String).secret(),
         ResourceDefinition::new(16, Operations::READ, Type::String),
+        ResourceDefinition::new(17, Operations::READ, Type::Objlnk).multiple(),
+        ResourceDefinition::new(18, Operations::READ, Type::Integer),
     ],
 )
 .multiple();
@@ -53,7 +55,7 @@ pub fn path(instance: InstanceId, resource: Resource) -> Path {
     Path::Resource(DEFINITION.id(), instance.0, resource.id())
 }
 
-/// The readable resources of an instance.
+/// The readable resources of an instance, without its links to components.
 pub fn resources(instance: &Instance) -> Resources {
     let mut all: Resources = Resource::IN_ORDER
         .into_iter()

@@ -1,6 +1,6 @@
 //! The Deregister of `wharfd --deregister`. A restart does not deregister: the server continues to observe.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc, time::Duration};
+use std::{cell::RefCell, path::Path, rc::Rc, time::Duration};
 
 use lwm2m::{Input, Saved};
 
@@ -24,7 +24,7 @@ pub async fn deregister(settings: Settings, root: &Path) -> Result<bool, ServerE
         ..settings
     };
     let store = Rc::new(RefCell::new(store));
-    let no_software = objects::instances(&BTreeMap::new());
+    let no_software = objects::no_software();
     let mut server = Server::start(&settings, &configured, no_software, &store)?;
     let answered = tokio::time::timeout(PATIENCE, server.deregister(registered)).await;
     server.close().await;

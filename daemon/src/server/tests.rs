@@ -6,7 +6,12 @@ use lwm2m::coap::{CoapType, Code, Message, OptionNumber};
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::*;
-use crate::{config::Activation, objects::DeviceObject};
+use wharf_software::ComponentIds;
+
+use crate::{
+    config::Activation,
+    objects::{DeviceObject, SoftwareObjects},
+};
 
 const FIRST: ShortId = ShortId(1);
 const SECOND: ShortId = ShortId(2);
@@ -91,7 +96,7 @@ impl World {
         let store = Store::open(&Store::file(folder.path())).unwrap();
         let store = Rc::new(RefCell::new(store));
         let started = peers.iter().map(|(id, peer)| {
-            let instances = objects::instances(&BTreeMap::new());
+            let instances = objects::no_software();
             let server = Server::start(&settings, &peer.configured(*id), instances, &store);
             (*id, server.unwrap())
         });
@@ -142,7 +147,11 @@ fn answer(server: &mut Server, request: RequestId, asked: Request) {
             let values = objects::Values {
                 account: server.account(),
                 device: &device,
-                software: &BTreeMap::new(),
+                software: SoftwareObjects {
+                    instances: &BTreeMap::new(),
+                    ids: &ComponentIds::default(),
+                    plain_components: false,
+                },
             };
             let answer = values.read(path);
             server.answer(request, answer);

@@ -5,13 +5,13 @@ use lwm2m::Answered;
 use rusqlite::{Transaction, params};
 use wharf_frames::{Action, OperationId, PackageName};
 use wharf_software::{
-    Effect, Instance, InstanceId, Operation, OperationKind, Requester, ShortId, UpdateState,
-    instance::Flow, operation::Phase,
+    ComponentIds, Effect, Instance, InstanceId, Operation, OperationKind, Requester, ShortId,
+    UpdateState, instance::Flow, operation::Phase,
 };
 
 use super::{
-    EffectId, Pending, Store, StoreError, Stored, answered, database, effects, history, instances,
-    rows::Sql,
+    EffectId, Pending, Store, StoreError, Stored, answered, components, database, effects, history,
+    instances, rows::Sql,
 };
 use wharf_fault as fault;
 
@@ -31,6 +31,8 @@ pub struct Commit<'a> {
     pub over: &'a [EffectId],
     /// The new effects.
     pub effects: &'a [Effect],
+    /// The ids of all components afterwards.
+    pub components: &'a ComponentIds,
     /// The answered message of the request, with the account of its server.
     pub answered: Option<(ShortId, &'a Answered)>,
     /// Seconds since 1970, by the wall clock.
@@ -67,17 +69,20 @@ impl Store {
 
     /// The state that the agent resumes at its start.
     pub fn load(&mut self) -> Result<Stored, StoreError> {
-        let (instances, pending, accepted) = self.database.transaction(|transaction| {
-            let instances = instances::all(transaction)?;
-            Ok((
-                instances,
-                effects::pending(transaction)?,
-                accepted(transaction)?,
-            ))
-        })?;
+        let (instances, pending, accepted, components) =
+            self.database.transaction(|transaction| {
+                let instances = instances::all(transaction)?;
+                Ok((
+                    instances,
+                    effects::pending(transaction)?,
+                    accepted(transaction)?,
+                    components::ids(transaction)?,
+                ))
+            })?;
         let mut stored = Stored {
             pending,
             accepted,
+            components,
             ..Stored::default()
         };
         for (id, instance) in instances {
@@ -112,6 +117,7 @@ impl Store {
             if let Some(operation) = new.as_ref().filter(|new| old.as_ref() != Some(new)) {
                 accept(transaction, commit, operation)?;
             }
+            components::put(transaction, commit)?;
             match commit.new {
                 Some(instance) => instances::put(transaction, commit.instance, instance)?,
                 None => drop(
@@ -120,7 +126,7 @@ impl Store {
                 ),
             }
             if let Some(operation) = old.filter(|old| new.as_ref() != Some(old)) {
-                end(transaction, &operation, commit.new)?;
+                end(transaction, &operation, commit)?;
             }
             write_history(transaction, commit)?;
             if let Some((account, message)) = commit.answered {
@@ -226,9 +232,14 @@ fn target(instance: &Instance) -> Option<PackageName> {
 fn end(
     transaction: &Transaction<'_>,
     operation: &Operation,
-    new: Option<&Instance>,
+    commit: &Commit<'_>,
 ) -> rusqlite::Result<()> {
-    let done = new.is_some_and(|instance| reached(operation.kind, instance));
+    let new = commit.new;
+    let component = commit.old.and_then(Instance::switching);
+    let done = new.is_some_and(|instance| match component {
+        Some(_) => instance.last_failure().is_none(),
+        None => reached(operation.kind, instance),
+    });
     let state = if done { "done" } else { "failed" };
     let outcome = new.map_or_else(
         || "the instance was deleted".to_owned(),
@@ -255,7 +266,7 @@ fn reached(kind: OperationKind, instance: &Instance) -> bool {
             instance.software().is_none() && instance.note().is_none()
         }
         OperationKind::Action(action @ (Action::Activate | Action::Deactivate)) => {
-            let is_as_asked = instance.runs() == (action == Action::Activate);
+            let is_as_asked = instance.all_run(action == Action::Activate);
             let is_there = instance.software().is_some();
             is_there && is_as_asked && instance.last_failure().is_none()
         }

@@ -1,17 +1,23 @@
 //! An instance as a row, and back.
 
 use rusqlite::{Row, Transaction, named_params};
-use wharf_frames::{Secret, installer::SealedPackage};
+use wharf_frames::{
+    Secret,
+    installer::{Component, FoundComponent, SealedPackage},
+};
 use wharf_software::{
     Instance, InstanceId, InstanceRecord, ObjectLink, Operation, PackageUri, Requester,
     instance::Software, record::StoredProgress,
 };
 
-use super::rows::Sql;
+use super::{
+    components::{self, Bundles},
+    rows::Sql,
+};
 
 const COLUMNS: &str = "instance.id, update_state, update_result, note, \
     in_place_name, in_place_version, in_place_active, in_place_damage, in_place_skipped, \
-    in_place_no_services, in_place_runs, in_place_note, \
+    in_place_no_services, in_place_runs, in_place_note, component, \
     stage, package_name, package_version, package_architecture, package_length, package_signer, \
     package_uri, progress, update_supported_objects, settings_object, settings_instance, \
     user_name, password, local, operation.id AS operation_id, kind, origin, origin_id";
@@ -24,11 +30,13 @@ pub(super) fn all(
         "SELECT {COLUMNS} FROM instance LEFT JOIN operation ON operation.id = instance.operation \
          ORDER BY instance.id"
     );
+    let mut bundles = components::bundles(transaction)?;
     transaction
         .prepare(&sql)?
         .query_map([], |row| {
             let id: Sql<InstanceId> = row.get("id")?;
-            let instance = record(row).map_err(|error| error.to_string());
+            let components = bundles.remove(&id.0).unwrap_or_default();
+            let instance = record(row, components).map_err(|error| error.to_string());
             let instance = instance
                 .and_then(|record| Instance::try_from(record).map_err(|error| error.to_string()));
             Ok((id.0, instance))
@@ -36,19 +44,20 @@ pub(super) fn all(
         .collect()
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<InstanceRecord> {
+fn record(row: &Row<'_>, components: Bundles) -> rusqlite::Result<InstanceRecord> {
     Ok(InstanceRecord {
         update_state: row.get::<_, Sql<_>>("update_state")?.0,
         update_result: row.get::<_, Sql<_>>("update_result")?.0,
         note: optional(row, "note")?,
-        in_place: in_place(row)?,
+        in_place: in_place(row, components.in_place)?,
         in_place_runs: row.get("in_place_runs")?,
         in_place_note: optional(row, "in_place_note")?,
         stage: optional(row, "stage")?,
-        package: package(row)?,
+        package: package(row, components.delivered)?,
         package_uri: package_uri(row)?,
         operation: operation(row)?,
         progress: progress(row)?,
+        component: optional(row, "component")?,
         update_supported_objects: row.get("update_supported_objects")?,
         package_settings: ObjectLink {
             object: row.get("settings_object")?,
@@ -67,7 +76,7 @@ where
     Ok(row.get::<_, Option<Sql<T>>>(column)?.map(|value| value.0))
 }
 
-fn in_place(row: &Row<'_>) -> rusqlite::Result<Option<Software>> {
+fn in_place(row: &Row<'_>, components: Vec<FoundComponent>) -> rusqlite::Result<Option<Software>> {
     let Some(name) = optional(row, "in_place_name")? else {
         return Ok(None);
     };
@@ -78,10 +87,11 @@ fn in_place(row: &Row<'_>) -> rusqlite::Result<Option<Software>> {
         damage: optional(row, "in_place_damage")?,
         no_services: row.get("in_place_no_services")?,
         skipped: optional(row, "in_place_skipped")?,
+        components,
     }))
 }
 
-fn package(row: &Row<'_>) -> rusqlite::Result<Option<SealedPackage>> {
+fn package(row: &Row<'_>, components: Vec<Component>) -> rusqlite::Result<Option<SealedPackage>> {
     let Some(name) = optional(row, "package_name")? else {
         return Ok(None);
     };
@@ -91,7 +101,7 @@ fn package(row: &Row<'_>) -> rusqlite::Result<Option<SealedPackage>> {
         architecture: row.get::<_, Sql<_>>("package_architecture")?.0,
         length: row.get::<_, Sql<_>>("package_length")?.0,
         signer: optional(row, "package_signer")?,
-        components: Vec::new(),
+        components,
     }))
 }
 
@@ -163,14 +173,14 @@ pub(super) fn put(
              in_place_name, in_place_version, in_place_active, in_place_damage, in_place_skipped, \
              in_place_no_services, in_place_runs, in_place_note, \
              stage, package_name, package_version, package_architecture, package_length, package_signer, \
-             package_uri, operation, progress, update_supported_objects, settings_object, settings_instance, \
-             user_name, password, local) \
+             package_uri, operation, progress, component, update_supported_objects, settings_object, \
+             settings_instance, user_name, password, local) \
              VALUES (:id, :update_state, :update_result, :note, \
              :in_place_name, :in_place_version, :in_place_active, :in_place_damage, :in_place_skipped, \
              :in_place_no_services, :in_place_runs, :in_place_note, \
              :stage, :package_name, :package_version, :package_architecture, :package_length, :package_signer, \
-             :package_uri, :operation, :progress, :update_supported_objects, :settings_object, :settings_instance, \
-             :user_name, :password, :local)",
+             :package_uri, :operation, :progress, :component, :update_supported_objects, :settings_object, \
+             :settings_instance, :user_name, :password, :local)",
         )?
         .execute(named_params! {
             ":id": Sql(id),
@@ -194,6 +204,7 @@ pub(super) fn put(
             ":package_uri": record.package_uri.as_ref().map(|uri| uri.as_secret().expose()),
             ":operation": record.operation.as_ref().map(|it| Sql(it.id)),
             ":progress": record.progress.map(progress_word),
+            ":component": record.component.map(Sql),
             ":update_supported_objects": record.update_supported_objects,
             ":settings_object": record.package_settings.object,
             ":settings_instance": record.package_settings.instance,

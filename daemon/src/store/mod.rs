@@ -3,13 +3,14 @@
 //!
 //! - [`database`](self): the file, and the errors of its access; `schema`: its tables.
 //! - `kept`: the copy from before a migration, for an older wharfd.
-//! - `commits`: one transition in one transaction; `instances`: its rows; `history`: its history; `rows`: our types as
+//! - `commits`: one transition in one transaction; `instances` and `components`: its rows; `history`: its history; `rows`: our types as
 //!   SQLite values.
 //! - [`Download`]: the progress of a download; `registration`: the registration of each server.
 
 mod account;
 mod answered;
 mod commits;
+mod components;
 mod database;
 mod downloads;
 mod effects;
@@ -27,7 +28,7 @@ use std::{
 };
 
 use wharf_frames::OperationId;
-use wharf_software::{Effect, Instance, InstanceId, OperationKind};
+use wharf_software::{ComponentIds, Effect, Instance, InstanceId, OperationKind};
 
 pub use commits::{Commit, DELETED};
 pub use database::StoreError;
@@ -65,6 +66,8 @@ pub struct Stored {
     pub pending: Vec<Pending>,
     /// The operations that are accepted and have not ended, in the order of acceptance.
     pub accepted: Vec<(OperationId, OperationKind)>,
+    /// The ids of components in Object 14.
+    pub components: ComponentIds,
 }
 
 /// A change that a server could see.

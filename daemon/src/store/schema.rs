@@ -6,7 +6,7 @@ use rusqlite::Transaction;
 pub(super) type Migration = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 
 /// The migrations. `user_version` counts those that were applied.
-pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth, fifth, sixth];
+pub(super) const MIGRATIONS: &[Migration] = &[first, second, third, fourth, fifth, sixth, seventh];
 
 /// The deletions in a copy of this schema: User Name and Password, which nothing else would erase there, and the
 /// registration, whose Message IDs and Observe numbers an older wharfd would repeat.
@@ -42,4 +42,8 @@ fn fifth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 fn sixth(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(include_str!("schema_6.sql"))
+}
+
+fn seventh(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("schema_7.sql"))
 }

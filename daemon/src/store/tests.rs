@@ -100,6 +100,7 @@ fn commit_at(at: u64, store: &mut Store, old: &Instance, event: Event) -> Option
         new: transition.instance.as_ref(),
         over: &over,
         effects: &transition.effects,
+        components: &ComponentIds::default(),
         answered: None,
         at,
     };
@@ -239,6 +240,7 @@ fn a_deleted_instance_0_stays_deleted() {
         new: None,
         over: &[],
         effects: &transition.effects,
+        components: &ComponentIds::default(),
         answered: None,
         at: 0,
     };
@@ -308,6 +310,7 @@ fn cut_before_the_log_is_emptied(before: impl FnOnce(&mut Store)) -> Folder {
         new: failed.instance.as_ref(),
         over: &[],
         effects: &failed.effects,
+        components: &ComponentIds::default(),
         answered: None,
         at: 0,
     };
@@ -643,6 +646,7 @@ fn hello(no_services: bool) -> Software {
         damage: None,
         no_services,
         skipped: None,
+        components: Vec::new(),
     }
 }
 
@@ -671,6 +675,7 @@ fn how_the_software_in_place_stands_is_there_after_a_restart() {
             new: Some(&instance),
             over: &[],
             effects: &[],
+            components: &ComponentIds::default(),
             answered: None,
             at: 0,
         };
@@ -782,6 +787,7 @@ fn an_instance_of_the_fourth_schema_is_the_servers_and_a_local_users_instance_st
         new: Some(&created),
         over: &[],
         effects: &[],
+        components: &ComponentIds::default(),
         answered: None,
         at: 0,
     };
@@ -1168,6 +1174,7 @@ fn a_full_disk_loses_nothing() {
             new: started.instance.as_ref(),
             over: &[],
             effects: &started.effects,
+            components: &ComponentIds::default(),
             answered: None,
             at: 0,
         };
@@ -1277,6 +1284,7 @@ fn what_was_answered_is_kept_with_what_it_did_for_as_long_as_it_may_be_repeated(
             new: Some(&new),
             over: &[],
             effects: &[],
+            components: &ComponentIds::default(),
             answered: Some((SERVER, &answered(id))),
             at,
         };

@@ -5,7 +5,7 @@ use wharf_frames::{PackageName, PackageVersion, Text, installer::Found};
 use super::Transition;
 use crate::{
     Effect, Instance,
-    instance::{Condition, InPlace, Initial, InstanceState, Software},
+    instance::{Condition, InPlace, Initial, InstanceState, Software, runs_as_before},
 };
 
 /// Applies a report of the device. It is ignored while an operation runs, whose end has a newer one.
@@ -54,7 +54,9 @@ fn found_of(software: &Software, found: Found) -> Option<Software> {
 /// Drops a failure if somebody else changed the activation.
 fn still(condition: &Condition, software: &Software, found: &Found) -> Condition {
     match condition {
-        Condition::Failed(_) if found.active != software.active => Condition::Settled,
+        Condition::Failed(_) if !runs_as_before(found, software.active, &software.components) => {
+            Condition::Settled
+        }
         other => other.clone(),
     }
 }

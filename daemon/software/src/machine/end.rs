@@ -1,12 +1,13 @@
 //! The end of a job: the state of the device decides about success, not an exit code.
 
 use wharf_frames::{
-    Action, Cause, Failure, OperationId, StageId, Text,
-    installer::{Found, SealedPackage},
+    Action, Cause, Failure, OperationId, StageId,
+    installer::{Component, Found, SealedPackage},
 };
 
 use super::{
     Rules, Transition,
+    component::{reported_success, switched},
     device::now_has,
     work::{failed, not_installed, not_purged, not_removed},
 };
@@ -40,6 +41,11 @@ pub(super) fn ended(
             operation,
             Failure::new(Cause::PackageManager, why),
         );
+    }
+    if let Some(component) = instance.switching() {
+        let (wanted, why) = (action == Action::Activate, end.failure);
+        let why = why.map(|failure| failure.detail);
+        return switched(instance, component, wanted, end.device, why);
     }
     Some(match (&instance.state, action) {
         (_, Action::Activate | Action::Deactivate) => {
@@ -82,9 +88,7 @@ fn verify_install(
 ) -> Result<Software, Failure> {
     match (failure, device) {
         (Some(failure), _) => Err(failure),
-        (None, Some(found)) if found.is_whole() && found.version == package.version => {
-            Ok(found.clone().into())
-        }
+        (None, Some(found)) if is_installed(package, found) => Ok(found.clone().into()),
         (None, device) => {
             let found = match device {
                 Some(found) => found.to_string(),
@@ -97,6 +101,16 @@ fn verify_install(
             Err(Failure::new(Cause::PackageManager, why))
         }
     }
+}
+
+/// Whether the device has the package whole, with each of its components.
+fn is_installed(package: &SealedPackage, found: &Found) -> bool {
+    let mut components = package.components.iter();
+    let is_there = |one: &Component| {
+        let mut found = found.components.iter();
+        found.any(|it| it.name == one.name && it.version == one.version && it.damage.is_none())
+    };
+    found.is_whole() && found.version == package.version && components.all(is_there)
 }
 
 /// INSTALLED, then an activation if it follows.
@@ -218,18 +232,15 @@ fn settle_activation(
         let effects = Effect::registration(&next);
         return Some(Transition::to(next, effects));
     };
+    let software = Software::from(found);
     let why = match failure {
         Some(failure) => Some(failure.detail),
-        None if found.active == wanted => None,
-        None => Some(Text::from(format!(
-            "the service manager reported success, but {} {}",
-            found.name,
-            if wanted { "does not run" } else { "still runs" }
-        ))),
+        None if software.all_run(wanted) => None,
+        None => Some(reported_success(&software.name, wanted)),
     };
     let state = match &instance.state {
         InstanceState::Installed { .. } => InstanceState::Installed {
-            software: found.into(),
+            software,
             condition: why.map_or(Condition::Settled, Condition::Failed),
         },
         _ => {
@@ -238,8 +249,8 @@ fn settle_activation(
                 switch: why.map_or(Switch::Settled, Switch::Failed),
                 // Software that was active stays wanted after a failed Activate: `keep` tries again after the next
                 // Install.
-                was_active: found.active || (wanted && was_active),
-                ..InPlace::left(found.into())
+                was_active: software.active || (wanted && was_active),
+                ..InPlace::left(software)
             };
             now_has(instance, Some(known))?
         }

@@ -23,7 +23,11 @@ pub(super) fn execute(
     may_ask(instance, action, starts.requester)?;
     match instance.work() {
         // Some servers repeat an Execute at every notification.
-        Some((running, _)) if running == action && !is_for_update => Ok(Transition::none(instance)),
+        Some((running, _))
+            if running == action && !is_for_update && instance.switching().is_none() =>
+        {
+            Ok(Transition::none(instance))
+        }
         Some((running, _)) => Err(busy(running)),
         None => match action {
             Action::Install => install(instance, starts),
@@ -38,7 +42,7 @@ pub(super) fn execute(
 }
 
 /// Whether this is an Uninstall ForUpdate. The arguments of other actions only have to follow the grammar.
-fn is_for_update(action: Action, arguments: &[u8]) -> Result<bool, ArgumentError> {
+pub(super) fn is_for_update(action: Action, arguments: &[u8]) -> Result<bool, ArgumentError> {
     let arguments = ExecuteArguments::parse(arguments)?;
     match action {
         Action::Uninstall => Ok(arguments.removal()? == Removal::ForUpdate),
@@ -91,18 +95,15 @@ fn remove(
     let what = if purge { "A purge" } else { "Uninstall" };
     match &mut next.state {
         InstanceState::Delivered { .. } if !purge => return for_update(instance),
-        InstanceState::Installed {
-            software,
-            condition,
-        } => {
-            not_our_own(&software.name, rules)?;
+        InstanceState::Installed { condition, .. } => {
+            not_our_own(instance.names_in_place(), rules)?;
             *condition = Condition::Removing { work, purge };
         }
         InstanceState::Initial(initial) => {
             let in_place = instance
                 .in_place()
                 .ok_or_else(|| no_effect(instance, what))?;
-            not_our_own(&in_place.name, rules)?;
+            not_our_own(instance.names_in_place(), rules)?;
             *initial = Initial::Removing {
                 in_place: in_place.clone(),
                 work,
@@ -145,16 +146,16 @@ fn switch(
 ) -> Result<Transition, Refusal> {
     let what = if wanted { "Activate" } else { "Deactivate" };
     let is_alive = matches!(instance.state, InstanceState::Installed { .. });
-    let (name, _) = instance
-        .software()
-        .ok_or_else(|| no_effect(instance, what))?;
+    if instance.software().is_none() {
+        return Err(no_effect(instance, what));
+    }
     if !is_alive && instance.beside().is_none() {
         return Err(on_its_way(instance, what));
     }
     if !wanted {
-        not_our_own(name, rules)?;
+        not_our_own(instance.names_in_place(), rules)?;
     }
-    if instance.runs() == wanted {
+    if instance.all_run(wanted) {
         return Ok(Transition::none(instance));
     }
     let mut next = instance.clone();
@@ -187,15 +188,13 @@ fn back(
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
     let mut next = instance.clone();
-    let InstanceState::Installed {
-        software,
-        condition,
-    } = &mut next.state
-    else {
+    let InstanceState::Installed { condition, .. } = &mut next.state else {
         return Err(no_effect(instance, "Back"));
     };
-    if software.name == *rules.own_package {
-        let name = &software.name;
+    if let Some(name) = instance
+        .names_in_place()
+        .find(|name| *name == rules.own_package)
+    {
         return Err(Refusal::not_allowed(format!(
             "{name} is the agent itself: install its older version (`wharfctl install`)"
         )));
@@ -204,7 +203,7 @@ fn back(
     Ok(accepted(next, starts))
 }
 
-fn queued(starts: NewOperation) -> Work {
+pub(super) fn queued(starts: NewOperation) -> Work {
     Work {
         id: starts.id,
         requester: starts.requester,
@@ -212,14 +211,18 @@ fn queued(starts: NewOperation) -> Work {
     }
 }
 
-fn accepted(next: Instance, starts: NewOperation) -> Transition {
+pub(super) fn accepted(next: Instance, starts: NewOperation) -> Transition {
     let operation = starts.id;
     Transition::to(next, vec![Effect::Queue { operation }])
 }
 
 /// Refuses to stop or remove wharfd: it could not be started again remotely.
-fn not_our_own(name: &PackageName, rules: &Rules<'_>) -> Result<(), Refusal> {
-    if name == rules.own_package {
+pub(super) fn not_our_own<'a>(
+    names: impl IntoIterator<Item = &'a PackageName>,
+    rules: &Rules<'_>,
+) -> Result<(), Refusal> {
+    let mut names = names.into_iter();
+    if let Some(name) = names.find(|name| *name == rules.own_package) {
         return Err(Refusal::not_allowed(format!(
             "{name} is the agent itself: it cannot be stopped or removed remotely"
         )));
@@ -228,7 +231,7 @@ fn not_our_own(name: &PackageName, rules: &Rules<'_>) -> Result<(), Refusal> {
 }
 
 /// The TS says 'no effect': a refusal tells the server.
-fn no_effect(instance: &Instance, what: &str) -> Refusal {
+pub(super) fn no_effect(instance: &Instance, what: &str) -> Refusal {
     Refusal::not_allowed(format!(
         "{what} has no effect in {}",
         instance.update_state().name()

@@ -90,7 +90,7 @@ fn line_of(instance: &Instance, phase: JobPhase) -> Option<Text> {
 fn step(instance: &Instance, action: Action) -> Option<Step> {
     match action {
         Action::Install => instance.stage().map(Step::Install),
-        _ => Step::on(action, instance.software()?.0.clone()),
+        _ => Step::on(action, instance.subject()?.clone()),
     }
 }
 
@@ -182,7 +182,8 @@ fn work_mut(state: &mut InstanceState) -> Option<&mut Work> {
                 Condition::Removing { work, .. }
                 | Condition::Activating(work)
                 | Condition::Deactivating(work)
-                | Condition::GoingBack(work),
+                | Condition::GoingBack(work)
+                | Condition::Switching { work, .. },
             ..
         } => Some(work),
         other => other.in_place_mut()?.switch.work_mut(),

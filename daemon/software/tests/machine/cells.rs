@@ -85,6 +85,7 @@ pub(crate) fn software(version: &str, active: bool) -> Software {
         damage: None,
         no_services: false,
         skipped: None,
+        components: Vec::new(),
     }
 }
 
@@ -97,6 +98,7 @@ pub(crate) fn found(version: &str, active: bool) -> Found {
         damage,
         no_services,
         skipped,
+        components,
     } = software(version, active);
     Found {
         name,
@@ -106,7 +108,7 @@ pub(crate) fn found(version: &str, active: bool) -> Found {
         managed: true,
         no_services,
         skipped,
-        components: Vec::new(),
+        components,
     }
 }
 

@@ -95,6 +95,7 @@ fn what_is_kept_of_a_server_is_not_what_is_kept_of_another() {
             new: Some(&instance),
             over: &[],
             effects: &[],
+            components: &ComponentIds::default(),
             answered: Some((server, &answered(message_id))),
             at: 1_000,
         };

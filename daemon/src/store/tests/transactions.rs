@@ -143,6 +143,7 @@ fn the_steps_of_a_transaction_keep_their_order_over_a_restart() {
         new: Some(&instance),
         over: &[],
         effects: std::slice::from_ref(&effect),
+        components: &ComponentIds::default(),
         answered: None,
         at: 0,
     };
