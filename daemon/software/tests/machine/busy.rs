@@ -103,9 +103,11 @@ fn any_other_operation_while_busy_is_4_05() {
                 kind,
                 Some(OperationKind::Action(Action::Activate | Action::Deactivate))
             );
-        // A server's Activate has no effect there, and no Execute is a purge or the way back.
+        // A server's Activate has no effect there, the whole is not one component, and no Execute is a purge or the
+        // way back.
+        let is_other = is_local || cell.switching().is_some();
         let is_of_users = [Action::Purge, Action::Back].map(|it| Some(OperationKind::Action(it)));
-        let refused = match is_local || is_of_users.contains(&kind) {
+        let refused = match is_other || is_of_users.contains(&kind) {
             true => 5,
             false => 4,
         };

@@ -237,6 +237,47 @@ pub(crate) fn installed(active: bool) -> InstanceRecord {
     }
 }
 
+/// nginx 1.0 as a bundle of php and web, each with whether it runs.
+pub(crate) fn bundle(php: bool, web: bool) -> InstanceRecord {
+    let component = |it, active| {
+        let alone = Found {
+            name: name(it),
+            ..found("1.0", active)
+        };
+        alone.into()
+    };
+    let software = Software {
+        components: vec![component("php", php), component("web", web)],
+        ..software("1.0", php && web)
+    };
+    InstanceRecord {
+        in_place: Some(software),
+        ..installed(php && web)
+    }
+}
+
+/// The same while the instance of this row is not INSTALLED.
+pub(crate) fn bundle_in_place(record: InstanceRecord, php: bool, web: bool) -> InstanceRecord {
+    let bundle = bundle(php, web);
+    InstanceRecord {
+        in_place: bundle.in_place,
+        in_place_runs: bundle.in_place_runs,
+        ..record
+    }
+}
+
+/// Its component web is being activated, and php runs.
+pub(crate) fn switching(progress: StoredProgress) -> InstanceRecord {
+    InstanceRecord {
+        component: Some(name("web")),
+        ..running(
+            OperationKind::Action(Action::Activate),
+            progress,
+            bundle(true, false),
+        )
+    }
+}
+
 pub(crate) fn with_software(record: InstanceRecord) -> InstanceRecord {
     InstanceRecord {
         in_place: Some(software("1.0", true)),
@@ -388,6 +429,8 @@ pub(crate) fn cells() -> Vec<Instance> {
             records.push(running(back, progress, installed(active)));
         }
     }
+    records.push(bundle(true, false));
+    records.extend([Queued, Running].map(switching));
     records.sort_by_key(|record| record.update_state);
     records.into_iter().map(built).collect()
 }
@@ -395,6 +438,13 @@ pub(crate) fn cells() -> Vec<Instance> {
 /// The name of a cell: state, software in place, running operation or last failure.
 pub(crate) fn label(instance: &Instance) -> String {
     let in_place = match instance.update_state() {
+        UpdateState::Installed if instance.is_bundle() && instance.all_run(false) => {
+            ", a bundle, inactive"
+        }
+        UpdateState::Installed if instance.is_bundle() && !instance.activation_state() => {
+            ", a bundle, active in part"
+        }
+        UpdateState::Installed if instance.is_bundle() => ", a bundle, active",
         UpdateState::Installed if instance.activation_state() => ", active",
         UpdateState::Installed => ", inactive",
         _ if instance.software().is_some() && !instance.runs() => ", in place, stopped",
@@ -430,6 +480,10 @@ fn doing(instance: &Instance) -> String {
                 && after.is_empty() =>
         {
             format!(", {} waiting", operation.kind.as_str())
+        }
+        (Some(operation), Some(progress)) if instance.switching().is_some() => {
+            let action = operation.kind.as_str();
+            format!(", {action} of a component {}", progress.as_str())
         }
         (Some(operation), Some(progress)) => {
             format!("{after}, {} {}", operation.kind.as_str(), progress.as_str())

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The decisions that the cells cite, besides the specification.
-pub(crate) const DECISIONS: [(&str, &str); 32] = [
+pub(crate) const DECISIONS: [(&str, &str); 33] = [
     (
         "D1",
         "An accepted Execute is answered 2.04 at once, and the work comes later. State and Result stay readable: DELIVERED / 0 while installing, INSTALLED / 2 while removing.",
@@ -144,6 +144,10 @@ pub(crate) const DECISIONS: [(&str, &str); 32] = [
         "D32",
         "Back is for local users, and only in INSTALLED. The installer puts back the version before, of which it keeps the file. State and Result stay INSTALLED / 2; 16 has the reason of a failure. The agent's own package has no Back.",
     ),
+    (
+        "D33",
+        "A bundle is active if all of its components are. 10 and 11 act on all of them, as long as one is not as requested. Activate and Deactivate of one component (14/x/3, 14/x/4) act in INSTALLED only; outside they are answered 4.05. While one runs, every other request for the instance is another operation (D2). An Install has succeeded if the device has each component of the package, complete.",
+    ),
 ];
 
 /// One event in all cells.
@@ -268,6 +272,7 @@ fn of_end(cell: &Instance) -> &'static str {
         Some(OperationKind::Action(Action::Uninstall)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22",
         Some(OperationKind::Action(Action::Purge)) => "TS table 5.1.1-1, 5.1.2.5; D10, D22, D31",
         Some(OperationKind::Action(Action::Back)) => "D18, D22, D32",
+        _ if cell.switching().is_some() => "TS 5.2; D9, D22, D33",
         _ => "TS 5.2; D9, D20, D22, D28",
     }
 }
@@ -381,6 +386,14 @@ fn executes() -> Vec<Section> {
         UpdateState::Installed if !cell.is_busy() => "D25",
         _ => no_switch(cell),
     };
+    let switch = |wanted| Event::Switch {
+        component: name(if wanted { "web" } else { "php" }),
+        wanted,
+        arguments: Vec::new(),
+        starts: starts(),
+    };
+    let component = |_: &Instance| "TS 5.2, table 7.-2; D1, D33";
+    let no_component = |cell: &Instance| if cell.switching().is_some() { "D2" } else { "TS table 7.-2; D3, D33" };
     vec![
         Section::request("Execute Install (4)", execute(Action::Install, ""), accepted, no_effect),
         Section::request("Execute Uninstall (6) without argument", execute(Action::Uninstall, ""), uninstalled, no_effect),
@@ -389,6 +402,8 @@ fn executes() -> Vec<Section> {
         Section::request("Execute Uninstall (6) with another argument, as `0='1'`", execute(Action::Uninstall, "0='1'"), |_| "", |_| "D7"),
         Section::request("Execute Activate (10)", execute(Action::Activate, ""), switched, no_switch).kept("D2, D8"),
         Section::request("Execute Deactivate (11)", execute(Action::Deactivate, ""), switched, no_switch).kept("D2, D8"),
+        Section::request("Execute Activate (14/x/3) of the component web", switch(true), component, no_component).kept("D2, D8"),
+        Section::request("Execute Deactivate (14/x/4) of the component php", switch(false), component, no_component).kept("D2, D8"),
         Section::request("Activate by a local user", by_user(Action::Activate), switched_here, not_here).kept("D2, D8, D28"),
         Section::request("Deactivate by a local user", by_user(Action::Deactivate), switched_here, not_here).kept("D2, D8, D28"),
         Section::request("Execute Uninstall (6) without argument, the package is the agent's own", execute(Action::Uninstall, ""), uninstalled, own).by(own_rules()),

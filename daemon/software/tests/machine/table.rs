@@ -130,7 +130,7 @@ the test fails if they differ. TS is OMA-TS-LWM2M_SwMgmt-V1_0_2; D1 and so on ar
 
 A cell is a state, the software in place, and the running operation or the last failure. A `queued` operation waits in the
 gate, a `running` one has started, a `receiving` download has its first byte. The software in place is nginx 1.0, which was
-active in INSTALLED; the new package is nginx 2.0. Each event has a table. `code` is the response to a request; reports have
+active in INSTALLED; the new package is nginx 2.0. `a bundle` is nginx 1.0 with the components php and web, of which php runs. Each event has a table. `code` is the response to a request; reports have
 none. `9` and `16` are Update Result and Status Reason afterwards; `notified` are the changed resources, in the order of
 notifications. Effects are done after the transition is stored. `old`, `new` and `next` name the file or operation of an
 effect if it is not that of the running operation. Cells with the same outcome share a row, and the rows of a table have all
