@@ -17,6 +17,7 @@ use wharf_software::{
 use super::*;
 
 mod accounts;
+mod components;
 mod transactions;
 
 struct Folder(tempfile::TempDir);
