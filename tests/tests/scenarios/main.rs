@@ -10,6 +10,7 @@
 mod bundles;
 mod bus;
 mod cancel;
+mod components;
 mod configuration;
 mod downloads;
 mod dtls;
