@@ -45,6 +45,7 @@ pub(crate) struct ShownInstance {
     pub(crate) status_reason: String,
     pub(crate) active: bool,
     pub(crate) in_place: Option<ShownSoftware>,
+    pub(crate) components: Vec<ComponentRow>,
     pub(crate) busy: bool,
     pub(crate) operation: Option<String>,
     pub(crate) percent: Option<u8>,
@@ -63,6 +64,15 @@ impl fmt::Display for ShownSoftware {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{} {}", self.name, self.version)
     }
+}
+
+/// An instance of Object 14.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ComponentRow {
+    pub(crate) id: u16,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) active: bool,
 }
 
 /// An operation.
@@ -243,10 +253,20 @@ impl From<wharf_bus::InstanceProperties> for ShownInstance {
             status_reason: instance.status_reason,
             active: instance.activation_state,
             in_place,
+            components: instance.components.into_iter().map(component).collect(),
             busy: instance.busy,
             operation: operation_of(&instance.operation),
             percent: u8::try_from(instance.percent).ok(),
         }
+    }
+}
+
+fn component((id, name, version, active): (u16, String, String, bool)) -> ComponentRow {
+    ComponentRow {
+        id,
+        name,
+        version,
+        active,
     }
 }
 
@@ -265,6 +285,7 @@ impl ShownInstance {
             status_reason: String::new(),
             active: false,
             in_place: None,
+            components: Vec::new(),
             busy: false,
             operation: None,
             percent: None,
@@ -426,6 +447,7 @@ mod tests {
                     runs: false,
                     no_services: false,
                 }),
+                components: vec![component(Default::default())],
                 ..ShownInstance::empty()
             }],
             operations: vec![ShownOperation {

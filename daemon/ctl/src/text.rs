@@ -131,6 +131,18 @@ pub(crate) fn show(
         active(instance),
         dash(in_place.as_deref()),
     );
+    for component in &instance.components {
+        let head = format!("component {}", component.id);
+        let active = if component.active {
+            "active"
+        } else {
+            "inactive"
+        };
+        text += &format!(
+            "  {head:<15}{} {}, {active}\n",
+            component.name, component.version
+        );
+    }
     if let Some(before) = kept.iter().find(|file| file.previous) {
         let (version, id) = (&before.version, instance.id);
         text += &format!("  goes back to   {version}: `wharfctl back {id}`\n");
@@ -403,6 +415,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ComponentRow;
 
     fn at_percent(percent: Option<u8>) -> ShownInstance {
         ShownInstance {
@@ -476,6 +489,22 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn each_component_is_a_line_with_its_id() {
+        let mut instance = at_percent(None);
+        instance.components = [(0, "php", true), (12, "web", false)]
+            .map(|(id, name, active)| ComponentRow {
+                id,
+                name: name.to_owned(),
+                version: "1.0".to_owned(),
+                active,
+            })
+            .into();
+        let shown = show(&instance, &[], Style::PLAIN);
+        let expected = "  component 0    php 1.0, active\n  component 12   web 1.0, inactive\n";
+        assert!(shown.contains(expected), "{shown}");
     }
 
     fn cells<const N: usize>(texts: [&str; N]) -> [Cell; N] {
