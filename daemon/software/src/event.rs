@@ -30,16 +30,7 @@ pub enum Event {
         starts: NewOperation,
     },
     /// An Execute of Activate or Deactivate on one component of a bundle.
-    Switch {
-        /// The component.
-        component: PackageName,
-        /// Whether to activate it.
-        wanted: bool,
-        /// The payload.
-        arguments: Vec<u8>,
-        /// The operation that it may start.
-        starts: NewOperation,
-    },
+    Switch(ComponentSwitch),
     /// A Delete of the instance.
     Delete,
     /// A local user cancels an operation that waits or downloads. A server has Delete instead.
@@ -120,6 +111,19 @@ pub enum Event {
     },
     /// The software in place on the device; somebody may have changed it by hand.
     DeviceHas(Option<Found>),
+}
+
+/// An Execute of Activate or Deactivate on one component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComponentSwitch {
+    /// The component.
+    pub component: PackageName,
+    /// Whether to activate it.
+    pub wanted: bool,
+    /// The payload.
+    pub arguments: Vec<u8>,
+    /// The operation that it may start.
+    pub starts: NewOperation,
 }
 
 /// The operation that a request may start.

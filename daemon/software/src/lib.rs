@@ -35,7 +35,7 @@ pub use changes::{Resource, changes};
 pub use component::{ComponentIds, ComponentValues};
 pub use create::{InstanceId, create};
 pub use effect::Effect;
-pub use event::{Event, NewOperation, PackageSource, Write, executable, switches};
+pub use event::{ComponentSwitch, Event, NewOperation, PackageSource, Write, executable, switches};
 pub use instance::Instance;
 pub use machine::{ActivationPolicy, Refusal, RefusalCode, Rules, Transition, transition};
 pub use operation::{Operation, OperationKind, Requester, ShortId};

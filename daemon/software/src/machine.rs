@@ -138,12 +138,7 @@ pub fn transition(
             arguments,
             starts,
         } => return execute::execute(instance, action, &arguments, starts, rules),
-        Event::Switch {
-            component,
-            wanted,
-            arguments,
-            starts,
-        } => return component::switch(instance, component, wanted, &arguments, starts, rules),
+        Event::Switch(asked) => return component::switch(instance, asked, rules),
         Event::Delete => return delete::delete(instance),
         Event::Cancel { operation, by } => return cancel::cancel(instance, operation, by),
         Event::Waiting { operation, why } => match instance.work() {

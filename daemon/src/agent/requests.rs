@@ -3,7 +3,7 @@
 use lwm2m::{Answer, ErrorCode, Path, Request, Resources, StreamedBlock};
 use wharf_frames::Action;
 use wharf_software::{
-    Event, Instance, InstanceId, PackageSource, Requester, ShortId, Write,
+    ComponentSwitch, Event, Instance, InstanceId, PackageSource, Requester, ShortId, Write,
     create::{WantedId, create, free_id},
     executable, switches,
 };
@@ -150,12 +150,12 @@ impl Agent {
         let starts = asked_by(key.server);
         let of = self.instances.get(&instance);
         let event = match of.is_some_and(Instance::is_bundle) {
-            true => Event::Switch {
+            true => Event::Switch(ComponentSwitch {
                 component,
                 wanted,
                 arguments,
                 starts,
-            },
+            }),
             false => Event::Execute {
                 action: if wanted {
                     Action::Activate

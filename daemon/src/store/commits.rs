@@ -117,7 +117,13 @@ impl Store {
             if let Some(operation) = new.as_ref().filter(|new| old.as_ref() != Some(new)) {
                 accept(transaction, commit, operation)?;
             }
-            components::put(transaction, commit)?;
+            components::put(
+                transaction,
+                commit.instance,
+                commit.components,
+                commit.old,
+                commit.new,
+            )?;
             match commit.new {
                 Some(instance) => instances::put(transaction, commit.instance, instance)?,
                 None => drop(

@@ -9,7 +9,7 @@ use wharf_frames::{
 };
 use wharf_software::{ComponentIds, Instance, InstanceId};
 
-use super::{commits::Commit, rows::Sql};
+use super::rows::Sql;
 
 /// The components of the bundles of an instance, each in the order of its manifest.
 #[derive(Default)]
@@ -71,18 +71,24 @@ pub(super) fn bundles(
 }
 
 /// Replaces the rows of the instance, if they change.
-pub(super) fn put(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlite::Result<()> {
-    let (old, new) = (commit.old.map(rows_of), commit.new.map(rows_of));
+pub(super) fn put(
+    transaction: &Transaction<'_>,
+    instance: InstanceId,
+    ids: &ComponentIds,
+    old: Option<&Instance>,
+    new: Option<&Instance>,
+) -> rusqlite::Result<()> {
+    let (old, new) = (old.map(rows_of), new.map(rows_of));
     if old == new {
         return Ok(());
     }
     transaction
         .prepare_cached("DELETE FROM component WHERE instance = ?")?
-        .execute([Sql(commit.instance)])?;
-    for (id, name) in commit.components.of(commit.instance) {
+        .execute([Sql(instance)])?;
+    for (id, name) in ids.of(instance) {
         transaction
             .prepare_cached("INSERT INTO component (id, instance, name) VALUES (?, ?, ?)")?
-            .execute(params![id, Sql(commit.instance), Sql(name.clone())])?;
+            .execute(params![id, Sql(instance), Sql(name.clone())])?;
     }
     let (in_place, delivered) = new.map_or((&[][..], &[][..]), |rows| (rows.1, rows.2));
     for (ordinal, one) in (0_i64..).zip(in_place) {
@@ -92,7 +98,7 @@ pub(super) fn put(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlit
                  VALUES (?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
-                commit.components.id(commit.instance, &one.name),
+                ids.id(instance, &one.name),
                 ordinal,
                 Sql(one.version.clone()),
                 one.active,
@@ -106,7 +112,7 @@ pub(super) fn put(transaction: &Transaction<'_>, commit: &Commit<'_>) -> rusqlit
                 "INSERT INTO component_delivered (component, ordinal, version) VALUES (?, ?, ?)",
             )?
             .execute(params![
-                commit.components.id(commit.instance, &one.name),
+                ids.id(instance, &one.name),
                 ordinal,
                 Sql(one.version.clone()),
             ])?;

@@ -7,24 +7,27 @@ use super::{
     execute::{accepted, busy, is_for_update, no_effect, not_our_own, queued},
 };
 use crate::{
-    Instance, NewOperation,
+    ComponentSwitch, Instance,
     instance::{Condition, InstanceState},
 };
 
 pub(super) fn switch(
     instance: &Instance,
-    component: PackageName,
-    wanted: bool,
-    arguments: &[u8],
-    starts: NewOperation,
+    asked: ComponentSwitch,
     rules: &Rules<'_>,
 ) -> Result<Transition, Refusal> {
+    let ComponentSwitch {
+        component,
+        wanted,
+        arguments,
+        starts,
+    } = asked;
     let action = if wanted {
         Action::Activate
     } else {
         Action::Deactivate
     };
-    is_for_update(action, arguments)
+    is_for_update(action, &arguments)
         .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
     let mut next = instance.clone();
     let what = format!(

@@ -5,8 +5,8 @@ use wharf_frames::{
     installer::{Component, Found, SealedPackage},
 };
 use wharf_software::{
-    ComponentIds, ComponentValues, Effect, Event, Instance, InstanceId, InstanceRecord,
-    OperationKind, RefusalCode, UpdateState,
+    ComponentIds, ComponentSwitch, ComponentValues, Effect, Event, Instance, InstanceId,
+    InstanceRecord, OperationKind, RefusalCode, UpdateState,
     record::{RecordError, StoredProgress},
     transition,
 };
@@ -60,12 +60,12 @@ fn found_component(component: &str, version: &str, active: bool) -> Found {
 }
 
 fn switch(component: &str, wanted: bool) -> Event {
-    Event::Switch {
+    Event::Switch(ComponentSwitch {
         component: name(component),
         wanted,
         arguments: Vec::new(),
         starts: starts(),
-    }
+    })
 }
 
 /// The name and Activation State of each component.
@@ -280,11 +280,13 @@ fn the_same_request_starts_no_second_job_and_another_one_is_refused() {
 
 #[test]
 fn arguments_of_a_component_follow_the_grammar_of_execute() {
-    let with = |arguments: &str| Event::Switch {
-        component: name("web"),
-        wanted: true,
-        arguments: arguments.into(),
-        starts: starts(),
+    let with = |arguments: &str| {
+        Event::Switch(ComponentSwitch {
+            component: name("web"),
+            wanted: true,
+            arguments: arguments.into(),
+            starts: starts(),
+        })
     };
     let accepted = then(bundle(true, false), with("0"));
     assert_eq!(accepted.effects, [Effect::Queue { operation: NEW }]);

@@ -5,8 +5,8 @@ use wharf_frames::{
     installer::{Found, JobPhase},
 };
 use wharf_software::{
-    ActivationPolicy, Event, Instance, ObjectLink, OperationKind, PackageSource, Requester, Rules,
-    ShortId, UpdateState, Write,
+    ActivationPolicy, ComponentSwitch, Event, Instance, ObjectLink, OperationKind, PackageSource,
+    Requester, Rules, ShortId, UpdateState, Write,
 };
 
 use crate::{
@@ -386,12 +386,12 @@ fn executes() -> Vec<Section> {
         UpdateState::Installed if !cell.is_busy() => "D25",
         _ => no_switch(cell),
     };
-    let switch = |wanted| Event::Switch {
+    let switch = |wanted| Event::Switch(ComponentSwitch {
         component: name(if wanted { "web" } else { "php" }),
         wanted,
         arguments: Vec::new(),
         starts: starts(),
-    };
+    });
     let component = |_: &Instance| "TS 5.2, table 7.-2; D1, D33";
     let no_component = |cell: &Instance| if cell.switching().is_some() { "D2" } else { "TS table 7.-2; D3, D33" };
     vec![
