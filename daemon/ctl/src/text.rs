@@ -502,7 +502,7 @@ mod tests {
                 active,
             })
             .into();
-        let shown = show(&instance, &[], Style::PLAIN);
+        let shown = show(&instance, &[], &[], Style::PLAIN);
         let expected = "  component 0    php 1.0, active\n  component 12   web 1.0, inactive\n";
         assert!(shown.contains(expected), "{shown}");
     }
