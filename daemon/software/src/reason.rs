@@ -144,7 +144,7 @@ impl Instance {
         match (condition, &software.damage) {
             // The damage says more than a failed activation.
             (Condition::Settled | Condition::Failed(_), Some(damage)) => {
-                damaged(&self.title(), damage)
+                damaged(&self.title(), damage, self.is_bundle())
             }
             (Condition::Settled, None) => match &software.skipped {
                 None => format!("{} is installed", self.title()).into(),
@@ -195,7 +195,7 @@ fn of_in_place(known: &InPlace) -> Text {
     match (&known.switch, &known.damage) {
         (Switch::Activating(work), _) => working("activating", &title, work),
         (Switch::Deactivating(work), _) => working("deactivating", &title, work),
-        (_, Some(damage)) => damaged(&title, damage),
+        (_, Some(damage)) => damaged(&title, damage, !known.components.is_empty()),
         (Switch::Settled, None) => known.stands().into(),
         (Switch::Failed(why), None) => format!("{}: {why}", known.stands()).into(),
     }
@@ -217,9 +217,11 @@ impl InPlace {
     }
 }
 
-fn damaged(title: &str, damage: &Text) -> Text {
+/// The damage of a bundle names the component.
+fn damaged(title: &str, damage: &Text, is_bundle: bool) -> Text {
+    let is = if is_bundle { ": " } else { " is " };
     format!(
-        "{title} is {damage}: repair it on the device (`wharfctl doctor` says how), or install it again"
+        "{title}{is}{damage}: repair it on the device (`wharfctl doctor` says how), or install it again"
     )
     .into()
 }

@@ -132,6 +132,20 @@ fn an_install_that_left_a_component_out_or_in_part_has_failed() {
 }
 
 #[test]
+fn the_damage_of_a_bundle_names_the_component() {
+    let device = Found {
+        damage: Some("web is not installed".into()),
+        ..found_stack("1.0", &[("php", true)])
+    };
+    for record in [bundle(true, true), bundle_in_place(initial(), true, true)] {
+        let made = then(record, Event::DeviceHas(Some(device.clone())));
+        let reason = reason(&made);
+        let expected = "nginx 1.0: web is not installed: repair it on the device";
+        assert!(reason.contains(expected), "{reason}");
+    }
+}
+
+#[test]
 fn the_components_of_a_delivered_bundle_are_shown_inactive() {
     let instance = built(delivered_stack(&["php", "web"]));
     assert!(instance.is_bundle());
