@@ -1,8 +1,12 @@
 //! Object 14: the components of packages, driven by Leshan.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use wharf_tests::{
+    bundle::Bundle,
     gateway::{ENDPOINT, Gateway},
+    keys::Signer,
     leshan::{Leshan, LeshanAnswer},
     package::Package,
     waiting::wait_until,
@@ -10,7 +14,7 @@ use wharf_tests::{
 
 use crate::stage_set::StageSet;
 
-/// A gateway at Leshan that shows a plain package as one component.
+/// A gateway at Leshan.
 struct Components {
     set: StageSet,
     leshan: Leshan,
@@ -19,12 +23,17 @@ struct Components {
 }
 
 impl Components {
-    fn start() -> Self {
-        let mut set = StageSet::configured(Gateway::simulated(), "");
+    fn simulated() -> Self {
+        let gateway = Gateway::simulated();
+        let set = StageSet::configured(gateway, "");
+        let file = "etc/wharfd/wharfd.toml.d/components.toml";
+        set.gateway.write(file, "components = true\n");
+        Self::start(set)
+    }
+
+    fn start(mut set: StageSet) -> Self {
         let leshan = Leshan::new();
         set.gateway.configure(&leshan.uri(), "");
-        let folder = "etc/wharfd/wharfd.toml.d/components.toml";
-        set.gateway.write(folder, "components = true\n");
         set.gateway.start();
         leshan.wait_for_event("registered", ENDPOINT, 1);
         let told = 0;
@@ -67,6 +76,27 @@ impl Components {
         self.wait_for("/9/0/7", 3);
     }
 
+    /// Delivers a bundle of these packages, all in its version.
+    #[track_caller]
+    fn deliver_bundle(&mut self, version: &str, packages: &[&str]) {
+        let folder = self.set.folder.path();
+        let empty = Bundle::new("stack", version);
+        let bundle = packages.iter().fold(empty, |bundle, package| {
+            bundle.install(&self.set.build(&Package::new(package, version)))
+        });
+        let file = bundle.build(folder);
+        let signature = self.set.keys.sign_beside(Signer::Vendor, &file);
+        let name = format!("/stack_{version}.wharf");
+        let signature = fs::read(signature).expect("the signature");
+        self.set.origin.serve(&format!("{name}.asc"), signature);
+        let uri = self
+            .set
+            .origin
+            .serve(&name, fs::read(&file).expect("the bundle"));
+        self.write("/9/0/3", uri);
+        self.wait_for("/9/0/7", 3);
+    }
+
     /// The links that Leshan got last.
     fn links(&mut self) -> String {
         let registrations = self.leshan.registrations();
@@ -83,17 +113,22 @@ impl Components {
         });
     }
 
-    /// Name, version and Activation State of the component, and the links of its package to it.
+    /// Name, version and Activation State of the component hello.
     #[track_caller]
     fn expect(&mut self, version: &str, active: bool) {
-        let instance = json!({"0": "hello", "2": version, "5": active});
-        assert_eq!(self.read("/14/0"), instance);
+        self.expect_component(0, "hello", version, active);
+    }
+
+    #[track_caller]
+    fn expect_component(&mut self, id: u16, name: &str, version: &str, active: bool) {
+        let instance = json!({"0": name, "2": version, "5": active});
+        assert_eq!(self.read(&format!("/14/{id}")), instance);
     }
 }
 
 #[test]
 fn a_plain_package_is_one_component_that_leshan_activates_over_an_upgrade_and_a_restart() {
-    let mut on = Components::start();
+    let mut on = Components::simulated();
     assert!(on.links().contains("</14>"), "{}", on.links());
     on.observe("/9/0/7");
     on.deliver("1.0.1");
@@ -163,6 +198,64 @@ fn a_plain_package_is_one_component_that_leshan_activates_over_an_upgrade_and_a_
     let versions = story.filter(|(path, _)| path == "/14/0/2");
     let versions: Vec<Value> = versions.map(|(_, value)| value).collect();
     assert_eq!(versions, [json!("2.0.1"), Value::Null]);
+}
+
+#[test]
+fn leshan_activates_each_component_of_a_bundle_and_all_of_them_and_ids_stay_over_an_upgrade() {
+    let mut on = Components::start(StageSet::configured(Gateway::simulated(), ""));
+    for path in ["/9/0/7", "/9/0/12"] {
+        on.observe(path);
+    }
+    on.write("/9/0/8", true);
+    on.deliver_bundle("1.0.1", &["php", "web"]);
+    assert_eq!(on.read("/9/0/0"), "stack");
+    assert_eq!(on.read("/9/0/17"), json!({"0": "14:0", "1": "14:1"}));
+    assert_eq!(on.read("/9/0/18"), 2);
+    on.expect_component(0, "php", "1.0.1", false);
+    on.execute("/14/1/3", "4.05");
+    on.wait_for_links(true); // Resource 8 is true
+
+    on.execute("/9/0/4", "2.04");
+    on.wait_for("/9/0/7", 4);
+    for path in ["/14/0/5", "/14/1/5"] {
+        on.observe(path);
+    }
+    on.execute("/14/0/3", "2.04");
+    on.wait_for("/14/0/5", true);
+    assert_eq!(on.read("/9/0/12"), false, "web is inactive");
+    on.execute("/14/1/3", "2.04");
+    on.wait_for("/14/1/5", true);
+    on.wait_for("/9/0/12", true);
+    on.execute("/14/0/4", "2.04");
+    on.wait_for("/14/0/5", false);
+    on.wait_for("/9/0/12", false);
+    on.execute("/9/0/11", "2.04");
+    on.wait_for("/14/1/5", false);
+    on.execute("/9/0/10", "2.04");
+    on.wait_for("/14/1/5", true);
+    on.expect_component(0, "php", "1.0.1", true);
+
+    // The next bundle drops php and adds cache.
+    let answer = on.leshan.execute(ENDPOINT, "/9/0/6", Some("1"));
+    assert_eq!(answer.code, "2.04");
+    on.wait_for("/9/0/7", 0);
+    on.deliver_bundle("2.0.1", &["cache", "web"]);
+    assert_eq!(on.read("/9/0/17"), json!({"0": "14:2", "1": "14:1"}));
+    on.execute("/9/0/4", "2.04");
+    on.wait_for("/9/0/7", 4);
+    on.expect_component(2, "cache", "2.0.1", false);
+    assert_eq!(on.read("/14/1/2"), "2.0.1");
+    assert_eq!(on.leshan.read(ENDPOINT, "/14/0").code, "4.04");
+
+    on.set.gateway.daemon().kill();
+    on.set.gateway.start_daemon(&[]);
+    wait_until("an answer after the restart", || {
+        (on.leshan.read(ENDPOINT, "/14/2/0").value == "cache").then_some(())
+    });
+    assert_eq!(on.read("/9/0/17"), json!({"0": "14:2", "1": "14:1"}));
+    on.execute("/9/0/6", "2.04");
+    on.wait_for("/9/0/7", 0);
+    assert_eq!(on.leshan.read(ENDPOINT, "/14/1").code, "4.04");
 }
 
 #[test]
