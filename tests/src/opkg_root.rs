@@ -77,7 +77,7 @@ impl OpkgRoot {
     }
 }
 
-/// Where opkg looks for gpg.
+/// The place where opkg looks for gpg.
 const GPG: [&str; 2] = ["/usr/bin/gpg", "/usr/bin/gpgconf"];
 
 /// Adds opkg to an untouched Debian system, with an empty database. Returns whether this machine has an opkg.

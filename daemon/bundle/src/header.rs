@@ -1,5 +1,5 @@
 //! The headers of the tar around a bundle (POSIX ustar). They have one form: a regular file with a name of at most 100
-//! bytes, no link, no prefix, and no extension of any tar. So two readers cannot read a bundle in two ways.
+//! bytes, no link, no prefix, and no extension of any tar. Two readers therefore cannot read a bundle in two ways.
 
 use crate::{MANIFEST, error::ManifestError, names::FileName};
 

@@ -36,7 +36,7 @@ pub struct Manifest {
     /// The device gets its old packages back if a step fails. Else the steps that are done stay done.
     #[n(3)]
     pub undo: bool,
-    /// What it needs before the first step.
+    /// The needs before the first step.
     #[n(4)]
     pub needs: BundleNeeds,
     /// The steps, in their order.
@@ -44,7 +44,7 @@ pub struct Manifest {
     pub steps: Vec<ManifestStep>,
 }
 
-/// What a bundle needs before its first step.
+/// The needs of a bundle before its first step.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct BundleNeeds {

@@ -60,7 +60,7 @@ fn dropped<'b>(
     })
 }
 
-/// Another action on a bundle. What stops or removes goes in reverse: a later package may need an earlier one.
+/// Another action on a bundle. A stop or a removal goes in reverse: a later package may need an earlier one.
 pub(crate) fn on(action: Action, components: &[PackageName], facts: &Facts) -> Vec<Step<Sealed>> {
     let step = |name: &PackageName| Step::on(action, name.clone());
     let in_reverse = components.iter().rev();

@@ -59,7 +59,7 @@ pub(crate) fn verdict(
     })
 }
 
-/// What is kept in the place of the bundle.
+/// The bytes that are kept in the place of the bundle.
 fn encoded(manifest: &Manifest) -> Result<Vec<u8>, Failure> {
     let bytes = encode(manifest);
     bytes.map_err(|error| Failure::new(Cause::Malformed, error.to_string()))

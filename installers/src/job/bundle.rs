@@ -84,7 +84,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// What the device has of the software that the job is about: the bundle, or the package of its first step.
+    /// The software on the device that the job is about: the bundle, or the package of its first step.
     pub(super) fn software(
         &self,
         job: &Job,

@@ -261,7 +261,7 @@ fn several_go_back(machine: &Machine) {
     let found = found.each_ref().map(Option::as_deref);
     assert_eq!(found, [Some("1"), Some("1"), Some("1"), None]);
     assert!(machine.state("bulb").is_some_and(|bulb| bulb.managed));
-    // What is in place has its way back as before.
+    // The version in place has its way back as before.
     fail(machine, "bulb 2");
     let bulb = Deb::new("bulb", "2").script(Script::Postinst, "exit 3");
     let failure = machine.install(&bulb).failure.expect("its postinst fails");

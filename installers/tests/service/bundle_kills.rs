@@ -44,7 +44,7 @@ fn all_operations(mut run: Run) -> bool {
     let uninstall = perform(operation, Step::Uninstall(name("stack")));
     let outcome = run.job(operation, &uninstall);
     assert_eq!((outcome.failure, outcome.device), (None, None));
-    // What an exit left beside a file that is gone goes with the next file that comes.
+    // Leftovers of an exit beside a file that is gone go with the next file that comes.
     let stage = run.machine.stage_id();
     let (size, keep) = (None, 0);
     drop(run.ask(&InstallerRequest::Stage { stage, keep, size }));

@@ -42,7 +42,7 @@ fn left(outcome: &Outcome) -> String {
     format!("{found}, {activity}")
 }
 
-/// What the services do while they are watched.
+/// The behaviour of the services while they are watched.
 fn simulate(machine: &Machine, fault: &str, version: &str) {
     fs::write(machine.tell(fault), version).unwrap();
 }

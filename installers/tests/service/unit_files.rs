@@ -230,10 +230,11 @@ fn a_job_that_a_power_cut_ended_is_done_again_once_its_unit_files_can_be_read() 
 fn a_job_whose_signature_cannot_be_judged_as_the_work_begins_is_done_by_the_next_attempt() {
     let bench = Bench::with_the_old_version();
     let folder = bench.notes();
-    // It is asked about the signature as the job is accepted, started and begun, and for the unit files before it is begun.
+    // It is asked about the signature as the job is accepted, started and begun, and for the unit files before it is begun. The
+    // same question is asked once in a second, so the unit files come in another second than the start.
     let script = format!(
         "#!/bin/sh\ni=1\nuntil mkdir {}/$i; do i=$((i+1)); done 2>/dev/null\n\
-         [ $i != 4 ] || kill -KILL $$\nexec {} \"$@\"\n",
+         [ $i != 3 ] || sleep 1.1\n[ $i != 4 ] || kill -KILL $$\nexec {} \"$@\"\n",
         folder.display(),
         bench.kept().display()
     );

@@ -55,7 +55,7 @@ impl Downloads {
         runs.any(|run| run.path().join(ORDER).exists())
     }
 
-    /// What an interrupted run downloaded.
+    /// The downloads of an interrupted run.
     pub(super) fn left(root: &Root) -> Option<Self> {
         let runs = fs::read_dir(kept(root)).ok()?.flatten();
         let mut found = runs.filter_map(|run| {

@@ -30,7 +30,7 @@ pub(super) struct Offer {
     pub(super) paragraph: String,
 }
 
-/// The offers of these packages in the lists of this folder. What cannot be read is no offer.
+/// The offers of these packages in the lists of this folder. An entry that cannot be read is no offer.
 pub(super) fn offers(
     lists: &Path,
     feeds: &[Feed],
