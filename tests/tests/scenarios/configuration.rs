@@ -157,7 +157,7 @@ fn a_manual_page_has_each_key_that_the_program_knows_and_no_other() {
         (
             "wharf-installer",
             "installer.toml",
-            &["", "[quota]", "[[key]]"],
+            &["", "[quota]", "[back]", "[[key]]"],
         ),
     ] {
         let known: Keys = tables

@@ -47,7 +47,8 @@ fn doctor_finds_nothing_where_all_is_well() {
             "disk",
             "package manager",
             "lock",
-            "packages"
+            "packages",
+            "way back",
         ]
     );
 
