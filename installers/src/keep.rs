@@ -19,7 +19,7 @@ use std::{
 use minicbor::{Decode, Encode, bytes::ByteVec};
 use nix::libc;
 use wharf_fault as fault;
-use wharf_frames::{decode, encode};
+use wharf_frames::{decode_record, encode_record};
 use wharf_root::{Root, attributes, durable, limits};
 
 /// The record of the kept files, in their folder.
@@ -97,7 +97,7 @@ pub(crate) fn keep(root: &Root, paths: &[String], into: &Path) -> io::Result<()>
         format: FORMAT,
         paths: kept,
     };
-    let bytes = encode(&record).map_err(io::Error::other)?;
+    let bytes = encode_record(&record).map_err(io::Error::other)?;
     durable::write(&into.join(RECORD), &bytes)?;
     fault::point("keep.recorded");
     Ok(())
@@ -140,7 +140,7 @@ fn keep_path(root: &Root, path: &str, copy: &Path, left: &mut u64) -> io::Result
 /// Puts the paths that are kept in this folder back as they were.
 pub(crate) fn put_back(root: &Root, from: &Path) -> io::Result<()> {
     let bytes = durable::read(&from.join(RECORD))?.ok_or(io::ErrorKind::NotFound)?;
-    let record: ConfigurationRecord = decode(&bytes).map_err(io::Error::other)?;
+    let record: ConfigurationRecord = decode_record(&bytes).map_err(io::Error::other)?;
     if record.format > FORMAT {
         return Err(io::Error::other("a newer wharfd wrote it"));
     }

@@ -14,7 +14,8 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 use nix::fcntl::{Flock, FlockArg};
 use wharf_fault as fault;
 use wharf_frames::{
-    Cause, Failure, FrameError, OperationId, PackageName, StageId, Step, decode, encode,
+    Cause, Failure, FrameError, OperationId, PackageName, StageId, Step, decode_record,
+    encode_record,
     installer::{Dependency, Found, JobPhase, JobStatus, Outcome},
 };
 use wharf_root::{Root, durable, limits};
@@ -408,7 +409,7 @@ impl Records {
 
     fn write(&self, job: &Job) -> Result<(), RecordsError> {
         let path = self.path(job.operation);
-        encode(job)
+        encode_record(job)
             .map_err(|error| error.to_string())
             .and_then(|bytes| durable::write(&path, &bytes).map_err(|error| error.to_string()))
             .map_err(|why| problem("write", path, why))
@@ -437,9 +438,9 @@ impl Records {
 /// Reads a record of this format or an older one.
 fn parse(bytes: &[u8]) -> Result<Job, String> {
     let unreadable = |error: FrameError| error.to_string();
-    match decode::<Head>(bytes).map_err(unreadable)?.format {
-        older::FORMAT => decode::<older::Job>(bytes).map(Job::from),
-        FORMAT => decode(bytes),
+    match decode_record::<Head>(bytes).map_err(unreadable)?.format {
+        older::FORMAT => decode_record::<older::Job>(bytes).map(Job::from),
+        FORMAT => decode_record(bytes),
         newer => return Err(format!("it has format {newer}, a newer wharfd wrote it")),
     }
     .map_err(unreadable)
@@ -533,6 +534,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_record_of_the_largest_bundle_with_long_signatures_can_be_written() {
+        let mut large = job(JobState::Applying);
+        let signed = wharf_frames::inspect::SignedDigest {
+            packet: vec![7; wharf_frames::inspect::MAX_SIGNATURE_PACKET].into(),
+            digest: vec![8; 64].into(),
+        };
+        let step = large.steps.remove(0);
+        let before = large.before.remove(0);
+        for _ in 0..wharf_frames::installer::MAX_COMPONENTS {
+            let mut file = step.file().unwrap().clone();
+            file.judged.signed = Some(signed.clone());
+            let back = Some(file.judged.clone());
+            let before = before.clone();
+            large.before.push(Before { back, ..before });
+            large.steps.push(Step::Install(file));
+        }
+        let bytes = encode_record(&large).unwrap();
+        assert_eq!(parse(&bytes), Ok(large), "{} bytes", bytes.len());
+    }
+
     /// As release 0.1 wrote it.
     const RELEASE_0_1: &str = "a700010150020202020202020202020202020202020207038200a2005001010101010101010101010101\
         01010101a300a5006461636d650161310263616c6c030304f601582009090909090909090909090909090909090909090909090909\
@@ -579,7 +601,7 @@ mod tests {
                 judged,
                 configuration: Some(OPERATION),
             });
-            assert_eq!(parse(&encode(&job).unwrap()), Ok(job));
+            assert_eq!(parse(&encode_record(&job).unwrap()), Ok(job));
         }
     }
 
@@ -591,7 +613,7 @@ mod tests {
             ("8201a1006461636d65", Step::Uninstall(acme())),
             ("8204a1006461636d65", Step::Purge(acme())),
         ] {
-            let order = decode::<older::Order>(&from_hex(hex)).unwrap();
+            let order = decode_record::<older::Order>(&from_hex(hex)).unwrap();
             assert_eq!(Step::from(order), step);
         }
     }
@@ -636,8 +658,8 @@ mod tests {
 
     #[test]
     fn an_older_release_reads_no_record_of_this_format() {
-        let bytes = encode(&job(JobState::Accepted)).unwrap();
-        assert!(decode::<older::Job>(&bytes).is_err());
+        let bytes = encode_record(&job(JobState::Accepted)).unwrap();
+        assert!(decode_record::<older::Job>(&bytes).is_err());
     }
 
     #[test]
@@ -651,7 +673,7 @@ mod tests {
         };
         let path = root.jobs().join(OPERATION.to_string());
         // The second one has no field of a job but its format.
-        for bytes in [encode(&newer).unwrap(), from_hex("a10003")] {
+        for bytes in [encode_record(&newer).unwrap(), from_hex("a10003")] {
             durable::write(&path, &bytes).unwrap();
             let error = records.job(OPERATION).unwrap_err().to_string();
             assert!(

@@ -12,8 +12,8 @@ use nix::libc;
 use sha2::{Digest, Sha256};
 use wharf_bundle::BundleNeeds;
 use wharf_frames::{
-    Cause, Failure, PackageName, StageId, Step, decode, encode, inspect::SignedDigest,
-    installer::SealedPackage,
+    Cause, Failure, PackageName, StageId, Step, decode_record, encode_record,
+    inspect::SignedDigest, installer::SealedPackage,
 };
 use wharf_root::{Root, durable, limits};
 
@@ -179,7 +179,7 @@ pub(crate) fn read(stage: &Path) -> Result<Option<Verdict>, Failure> {
     let Some(bytes) = bytes else {
         return Ok(None);
     };
-    match decode::<VerdictRecord>(&bytes) {
+    match decode_record::<VerdictRecord>(&bytes) {
         Ok(record) if record.format <= FORMAT => Ok(Some(record.verdict)),
         Ok(_) => Err(unreadable(&path, "a newer wharfd wrote it")),
         Err(error) => Err(unreadable(&path, &error.to_string())),
@@ -243,7 +243,7 @@ pub(crate) fn write(stage: &Path, verdict: &Verdict) -> Result<(), Failure> {
         format: FORMAT,
         verdict: verdict.clone(),
     };
-    let written = encode(&record)
+    let written = encode_record(&record)
         .map_err(|error| error.to_string())
         .and_then(|bytes| durable::write(&path, &bytes).map_err(|error| error.to_string()));
     written.map_err(|why| {
@@ -311,7 +311,7 @@ mod tests {
             format: FORMAT + 1,
             verdict: Verdict::Sealed(judged()),
         };
-        for bytes in [encode(&newer).unwrap(), b"garbage".to_vec()] {
+        for bytes in [encode_record(&newer).unwrap(), b"garbage".to_vec()] {
             fs::write(path(&stage), bytes).unwrap();
             let cause = read(&stage).map_err(|failure| failure.cause);
             assert_eq!(cause, Err(Cause::Unavailable));

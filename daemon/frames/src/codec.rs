@@ -5,11 +5,16 @@ use minicbor::{Decode, Encode};
 /// The longest frame.
 pub const MAX_FRAME: usize = 128 * 1024;
 
+/// The longest record that a program keeps in a file of its own. It may hold what many frames told.
+pub const MAX_RECORD: usize = 1024 * 1024;
+
 /// The reason why a packet is not a frame.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    /// The packet is longer than [`MAX_FRAME`].
-    #[error("a frame of {0} bytes is too long: at most {MAX_FRAME} are allowed")]
+    /// The packet is longer than [`MAX_FRAME`], or the record than [`MAX_RECORD`].
+    #[error(
+        "{0} bytes are too long: at most {MAX_FRAME} of a frame and {MAX_RECORD} of a record are allowed"
+    )]
     TooLong(usize),
     /// The packet is not the CBOR of the expected frame.
     #[error("not a frame: {0}")]
@@ -25,9 +30,18 @@ pub(crate) const ROOM: usize = 4096;
 
 /// Encodes a frame. The caller wipes one with a secret.
 pub fn encode<T: Encode<()>>(value: &T) -> Result<Vec<u8>, FrameError> {
+    encode_within(value, MAX_FRAME)
+}
+
+/// Encodes a record for a file.
+pub fn encode_record<T: Encode<()>>(value: &T) -> Result<Vec<u8>, FrameError> {
+    encode_within(value, MAX_RECORD)
+}
+
+fn encode_within<T: Encode<()>>(value: &T, most: usize) -> Result<Vec<u8>, FrameError> {
     let mut bytes = Vec::with_capacity(ROOM);
     minicbor::encode(value, &mut bytes).map_err(|e| FrameError::Malformed(e.to_string()))?;
-    if bytes.len() > MAX_FRAME {
+    if bytes.len() > most {
         return Err(FrameError::TooLong(bytes.len()));
     }
     Ok(bytes)
@@ -35,7 +49,16 @@ pub fn encode<T: Encode<()>>(value: &T) -> Result<Vec<u8>, FrameError> {
 
 /// Decodes a frame.
 pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, FrameError> {
-    if bytes.len() > MAX_FRAME {
+    decode_within(bytes, MAX_FRAME)
+}
+
+/// Decodes a record of a file.
+pub fn decode_record<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, FrameError> {
+    decode_within(bytes, MAX_RECORD)
+}
+
+fn decode_within<'b, T: Decode<'b, ()>>(bytes: &'b [u8], most: usize) -> Result<T, FrameError> {
+    if bytes.len() > most {
         return Err(FrameError::TooLong(bytes.len()));
     }
     let mut decoder = minicbor::Decoder::new(bytes);

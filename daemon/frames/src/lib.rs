@@ -31,7 +31,7 @@ pub mod text;
 
 pub use action::{Action, Step, Transaction};
 pub use cause::{Cause, Failure};
-pub use codec::{FrameError, MAX_FRAME, decode, encode};
+pub use codec::{FrameError, MAX_FRAME, decode, decode_record, encode, encode_record};
 pub use ids::{OperationId, StageId};
 pub use names::{PackageName, PackageVersion};
 pub use text::Text;
