@@ -20,6 +20,7 @@ use crate::{
     permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
     queue::Queue,
     records::Job,
+    room::Room,
     seal,
     staging::Staging,
     verdict::Sealed,
@@ -86,7 +87,14 @@ impl Responder {
             tracing::warn!("cannot look for old files: {error}");
         }
         let needs = |stage| self.job_that_needs(stage);
-        match self.staging.stage(stage, keep, size, &needs) {
+        let staged = loop {
+            match self.staging.stage(stage, keep, size, &needs) {
+                Err(NotDone::Refused(failure))
+                    if failure.cause == Cause::DiskFull && self.make_room(size) => {}
+                staged => break staged,
+            }
+        };
+        match staged {
             Ok(staged) => SocketAnswer::WithDescriptor(
                 InstallerReply::Staged {
                     kept: staged.kept,
@@ -96,6 +104,23 @@ impl Responder {
             ),
             Err(not_done) => SocketAnswer::Reply(not_done.into()),
         }
+    }
+
+    /// Removes a kept file for a download of this size, if that can help: a download goes before the way back of an earlier one.
+    /// Kept files are left alone while a job may need them.
+    fn make_room(&self, size: Option<u64>) -> bool {
+        let no_job = self.open_jobs().is_ok_and(|jobs| jobs.is_empty());
+        let Ok(policy) = policy_now(&self.root) else {
+            return false;
+        };
+        let kept = KeptPackages::of(&self.root, &policy);
+        let bytes: u64 = kept.list().iter().map(|it| it.bytes).sum();
+        let fits = |room: Room| {
+            room.free.saturating_add(bytes) > room.reserve.saturating_add(size.unwrap_or_default())
+        };
+        no_job
+            && Room::on_disk_of(&self.root.staged(), &policy.quota).is_ok_and(fits)
+            && kept.make_room()
     }
 
     /// Deletes old files, except those of open jobs.

@@ -235,50 +235,77 @@ impl KeptPackages {
     /// Removes kept files until the others fit into the bound: versions before those in place first, and each from the oldest
     /// on. Those of the packages that a job `is_at_work` on are the last.
     pub(crate) fn trim(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
-        let mut all = Vec::new();
+        let mut total: u64 = self.names().iter().map(|name| self.size(name)).sum();
+        for (name, is_installed) in self.in_order(is_at_work) {
+            if total <= self.bytes {
+                return;
+            }
+            let before = self.size(&name);
+            if let Some(version) = self.drop_file(&name, is_installed) {
+                total = total.saturating_sub(before.saturating_sub(self.size(&name)));
+                tracing::info!(
+                    WHARF_PACKAGE = name.as_str(),
+                    "the file of {name} {version} is not kept: kept files have {} bytes (back.bytes in installer.toml)",
+                    self.bytes
+                );
+            }
+        }
+    }
+
+    /// Removes the first file of that order, since the disk is full. Returns whether there was one.
+    pub(crate) fn make_room(&self) -> bool {
+        self.in_order(&|_| false)
+            .into_iter()
+            .any(|(name, is_installed)| {
+                let dropped = self.drop_file(&name, is_installed);
+                if let Some(version) = &dropped {
+                    tracing::info!(
+                        WHARF_PACKAGE = name.as_str(),
+                        "the file of {name} {version} is not kept: the disk has no room for a download"
+                    );
+                }
+                dropped.is_some()
+            })
+    }
+
+    /// The order in which files are removed: each package, and whether it is the file of the version in place.
+    fn in_order(&self, is_at_work: &dyn Fn(&PackageName) -> bool) -> Vec<(PackageName, bool)> {
+        let mut order = Vec::new();
         for name in self.names() {
             match self.kept(&name) {
-                Ok(Some(kept)) => all.push((name, kept)),
+                Ok(Some(kept)) => {
+                    for is_installed in [false, true] {
+                        let place = (is_at_work(&name), is_installed, kept.sequence);
+                        order.push((place, name.clone()));
+                    }
+                }
                 Ok(None) => self.forget(&name),
                 Err(not_done) => tracing::warn!("{not_done}; it is left as it is"),
             }
         }
-        let mut order = Vec::new();
-        for (at, (name, kept)) in all.iter().enumerate() {
-            for is_installed in [false, true] {
-                order.push((is_at_work(name), is_installed, kept.sequence, at));
-            }
-        }
         order.sort_unstable();
-        let mut total: u64 = all.iter().map(|(name, _)| self.size(name)).sum();
-        for (_, is_installed, _, at) in order {
-            let Some((name, kept)) = all.get_mut(at).filter(|_| total > self.bytes) else {
-                return;
-            };
-            let gone = match is_installed {
-                true => kept.installed.take(),
-                false => kept.previous.take().map(|previous| previous.judged),
-            };
-            let Some(gone) = gone else {
-                continue;
-            };
-            let before = self.size(name);
-            if let Err(not_done) = self.write(name, kept) {
-                tracing::warn!("{not_done}");
-                return;
-            }
-            match (&kept.installed, &kept.previous) {
-                (None, None) => self.forget(name),
-                _ => self.sweep(name),
-            }
-            total = total.saturating_sub(before.saturating_sub(self.size(name)));
-            tracing::info!(
-                WHARF_PACKAGE = name.as_str(),
-                "the file of {name} {} is not kept: kept files have {} bytes (back.bytes in installer.toml)",
-                gone.package.version,
-                self.bytes
-            );
+        let order = order.into_iter();
+        order
+            .map(|((_, is_installed, _), name)| (name, is_installed))
+            .collect()
+    }
+
+    /// Removes a file. Returns its version, if there was one.
+    fn drop_file(&self, name: &PackageName, is_installed: bool) -> Option<PackageVersion> {
+        let mut kept = self.kept(name).ok()??;
+        let gone = match is_installed {
+            true => kept.installed.take(),
+            false => kept.previous.take().map(|previous| previous.judged),
+        }?;
+        if let Err(not_done) = self.write(name, &kept) {
+            tracing::warn!("{not_done}");
+            return None;
         }
+        match (&kept.installed, &kept.previous) {
+            (None, None) => self.forget(name),
+            _ => self.sweep(name),
+        }
+        Some(gone.package.version)
     }
 
     /// All kept files.

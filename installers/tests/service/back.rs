@@ -1,19 +1,22 @@
 //! The way back: the file of the version in place is kept, and a job that fails after it began goes back to it.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     process::Command,
 };
 
+use nix::mount::{MntFlags, umount2};
 use wharf_frames::{
     Cause, Step, Transaction,
     installer::{InstallerReply, InstallerRequest, Outcome},
 };
+use wharf_root::limits::RESERVE_BYTES;
 use wharf_tests::command::output_of;
 
 use crate::{
     machine::{Deb, Machine, Script, Signer, name, perform, refused},
+    opkg::mounted,
     runs::run_steps,
 };
 
@@ -83,6 +86,47 @@ fn the_oldest_kept_files_go_first_where_all_of_them_do_not_fit() {
     assert_eq!(machine.install(&deb("bulb", "2")).failure, None);
     let counts = ["acme", "lamp", "bulb"].map(|package| kept(&machine, package).len());
     assert_eq!(counts, [0, 1, 2]);
+}
+
+#[test]
+fn kept_files_make_room_for_a_download_that_fits_without_them() {
+    let machine = Machine::simulated();
+    let state = machine.root().join("var/lib/wharf-installer");
+    let size = format!("{}k", (RESERVE_BYTES.start() >> 10) + 1024);
+    mounted(&state, &size);
+    fs::set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
+    let machine = machine.started();
+    for version in ["1", "2"] {
+        let deb = Deb::new("acme", version).file("/usr/share/x", "x".repeat(400_000));
+        let (stage, _) = machine.sealed(&deb);
+        let install = perform(machine.operation(), Step::Install(stage));
+        assert_eq!(machine.run(&install).failure, None);
+        let discard = InstallerRequest::Discard { stage };
+        assert_eq!(machine.ask(&discard), InstallerReply::Done);
+    }
+    assert_eq!(kept(&machine, "acme").len(), 2);
+    let ask = |size| {
+        let stage = machine.stage_id();
+        let (reply, _) = machine
+            .wharfd()
+            .ask_for_descriptor(&InstallerRequest::Stage {
+                stage,
+                keep: 0,
+                size: Some(size),
+            });
+        reply
+    };
+    let much = ask(100 << 20);
+    assert_eq!(refused(much), Cause::DiskFull);
+    assert_eq!(
+        kept(&machine, "acme").len(),
+        2,
+        "it does not fit without them"
+    );
+    let fits = ask(500_000);
+    assert!(matches!(fits, InstallerReply::Staged { .. }), "{fits:?}");
+    assert_eq!(kept(&machine, "acme").len(), 1, "the version in place");
+    umount2(&state, MntFlags::MNT_DETACH).unwrap();
 }
 
 #[test]
@@ -380,7 +424,7 @@ fn configuration_goes_back(machine: &Machine) {
     };
     assert_eq!(machine.install(&deb("1")).failure, None);
     fs::write(etc.join("edited.conf"), "mine\n").unwrap();
-    fs::set_permissions(etc.join("edited.conf"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(etc.join("edited.conf"), Permissions::from_mode(0o640)).unwrap();
     chown(etc.join("edited.conf"), Some(1234), Some(4321)).unwrap();
     fs::remove_file(etc.join("linked.conf")).unwrap();
     symlink("edited.conf", etc.join("linked.conf")).unwrap();
