@@ -33,8 +33,9 @@ pub(crate) fn policy_now(root: &Root) -> Result<Policy, NotDone> {
     Policy::read(root).map_err(|error| NotDone::not_now(error.to_string()))
 }
 
-/// Permits the installation of this package, or refuses it.
-pub(crate) fn may_install(
+/// Permits an order that goes back to this package, or refuses it. The package is older than the one in place, and the
+/// administrator may have withdrawn its key since.
+pub(crate) fn may_go_back(
     judged: &Judged,
     policy: &Policy,
     witnesses: Witnesses<'_>,
@@ -43,14 +44,23 @@ pub(crate) fn may_install(
     match &package.signer {
         None if !policy.allow_unsigned => {
             let detail = format!("{} is not signed, and policy asks for it", package.name);
-            return Err(NotDone::refused(Cause::Unsigned, detail));
+            Err(NotDone::refused(Cause::Unsigned, detail))
         }
-        None => {}
+        None => Ok(()),
         Some(signer) => {
             may_sign(signer.as_str(), &package.name, policy, witnesses.ledger)?;
-            still_holds(judged, signer, witnesses)?;
+            still_holds(judged, signer, witnesses)
         }
     }
+}
+
+/// Permits the installation of this package, or refuses it.
+pub(crate) fn may_install(
+    judged: &Judged,
+    policy: &Policy,
+    witnesses: Witnesses<'_>,
+) -> Result<(), NotDone> {
+    may_go_back(judged, policy, witnesses)?;
     let manager = witnesses.device.packages.as_ref();
     witnesses.ledger.judge(judged, manager, policy)
 }

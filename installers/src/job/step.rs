@@ -21,7 +21,7 @@ use crate::{
     device::Installation,
     log,
     not_done::NotDone,
-    permission::{Witnesses, may_install, may_purge, may_remove, policy_now},
+    permission::{Witnesses, may_go_back, may_install, may_purge, may_remove, policy_now},
     progress,
     records::{Job, package},
     verdict::{self, Judged, Sealed},
@@ -56,7 +56,12 @@ impl Worker<'_> {
             }
             Step::Activate(name) => Step::Activate(name.clone()),
             Step::Deactivate(name) => Step::Deactivate(name.clone()),
-            Step::Back(name) => Step::Back(name.clone()),
+            Step::Back(name) => {
+                if let Some(previous) = job.previous(name) {
+                    may_go_back(&previous.judged, self.policy, self.witnesses())?;
+                }
+                Step::Back(name.clone())
+            }
         })
     }
 

@@ -549,6 +549,20 @@ fn back_installs_the_version_before_with_its_configuration_with_dnf() {
 }
 
 #[test]
+fn back_installs_no_version_whose_key_was_withdrawn() {
+    let machine = Machine::simulated().started();
+    for version in ["1", "2"] {
+        assert_eq!(machine.install(&Deb::new("acme", version)).failure, None);
+    }
+    fs::remove_file(machine.root().join("etc/wharfd/keys/vendor.asc")).unwrap();
+    let outcome = go_back(&machine);
+    let failure = outcome.failure.expect("the key of version 1 is gone");
+    assert_eq!(failure.cause, Cause::Policy, "{failure}");
+    let found = outcome.device.expect("version 2");
+    assert_eq!(found.to_string(), "acme 2");
+}
+
+#[test]
 fn software_that_ran_runs_after_back_and_a_back_that_fails_leaves_the_newer_version_running() {
     let machine = Machine::simulated().started();
     for version in ["1", "2"] {
