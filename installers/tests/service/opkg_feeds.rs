@@ -150,6 +150,27 @@ fn a_file_that_is_not_the_one_of_the_signed_list_does_not_come() {
 }
 
 #[test]
+fn an_unsigned_feed_cannot_state_the_sha256_of_the_file_of_another_feed() {
+    let Some(sources) = Sources::new() else {
+        return;
+    };
+    let (root, list) = (sources.bench.place.opkg(), sources.feed.list());
+    let digest = |line: &&str| line.starts_with("SHA256sum: ");
+    let digest = list.lines().find(digest).unwrap();
+    let altered = list.replace(digest, &format!("SHA256sum: {:064}", 0));
+    sources.feed.publish_as(&altered, Some(Signer::Vendor));
+    sources.feed.fetch(root);
+    // The address of this feed is the beginning of the other one's: its entry has the address of the same file.
+    let configuration = sources.bench.place.path().join("etc/opkg/feed.conf");
+    let lines = fs::read_to_string(&configuration).unwrap();
+    fs::write(&configuration, format!("src other file:///srv\n{lines}")).unwrap();
+    let other = list.replace("Filename: ", "Filename: feed/");
+    let lists = sources.bench.place.path().join("var/lib/opkg/lists");
+    fs::write(lists.join("other"), other).unwrap();
+    sources.is_refused(Cause::Plan, &["feed tests", "feed other", "libfoo"]);
+}
+
+#[test]
 fn a_feed_that_is_away_is_told_with_what_it_has() {
     let Some(sources) = Sources::new() else {
         return;

@@ -131,7 +131,7 @@ impl Opkg {
         dependencies.permit(&planned.collect::<Vec<_>>())?;
         let sizes = coming
             .iter()
-            .map(|it| it.offers.iter().map(|it| it.size).max());
+            .map(|it| it.offers.iter().filter_map(|it| it.size).max());
         let announced = sizes.flatten().fold(0_u64, u64::saturating_add);
         let room = downloads.room().map_err(|error| no_folder(&error))?;
         if announced > room {
@@ -257,39 +257,59 @@ impl Opkg {
         printed: &str,
     ) -> Result<(Downloaded, String), Failure> {
         let Coming { name, offers } = coming;
-        let is_fetched = |offer: &&Offer| {
-            let told = format!("Downloading {}.", process::without_users(&offer.url));
-            printed.lines().any(|line| line == told)
+        let offer = the_fetched(&name, offers, printed)?;
+        let (Some(expected), Some(size)) = (&offer.sha256, offer.size) else {
+            let detail = format!(
+                "the list of feed {} has no SHA-256 of {name}, or no size",
+                offer.feed
+            );
+            return Err(Failure::new(Cause::Plan, detail));
         };
         let fetched = downloads.folder.join("fetched");
         let file = package(&downloads.folder, name.as_str());
-        let mut why = format!("opkg did not download {name}");
-        for offer in offers.iter().filter(is_fetched) {
-            let Some(expected) = &offer.sha256 else {
-                let detail = format!("the list of feed {} has no SHA-256 of {name}", offer.feed);
-                return Err(Failure::new(Cause::Plan, detail));
-            };
-            why = format!(
-                "the file of {name} is not the one in the list of feed {} (its SHA-256 differs)",
-                offer.feed
-            );
-            let is_it =
-                |name: &str| name == offer.file || name.ends_with(&format!("_{}", offer.file));
-            let entries = fs::read_dir(&fetched).into_iter().flatten().flatten();
-            for entry in entries.filter(|it| it.file_name().to_str().is_some_and(is_it)) {
-                let from = downloads.inside.join("fetched").join(entry.file_name());
-                let copied = copy(&self.root, &from, &file, offer.size);
-                if copied.is_ok_and(|sha256| sha256 == *expected) {
-                    let paragraph = format!("{}Filename: packages/{name}.ipk\n\n", offer.paragraph);
-                    let dependency = Dependency {
-                        name,
-                        version: offer.version.clone(),
-                    };
-                    return Ok((Downloaded { dependency, file }, paragraph));
-                }
+        let is_it = |name: &str| name == offer.file || name.ends_with(&format!("_{}", offer.file));
+        let entries = fs::read_dir(&fetched).into_iter().flatten().flatten();
+        for entry in entries.filter(|it| it.file_name().to_str().is_some_and(is_it)) {
+            let from = downloads.inside.join("fetched").join(entry.file_name());
+            let copied = copy(&self.root, &from, &file, size);
+            if copied.is_ok_and(|sha256| sha256 == *expected) {
+                let paragraph = format!("{}Filename: packages/{name}.ipk\n\n", offer.paragraph);
+                let dependency = Dependency {
+                    name,
+                    version: offer.version,
+                };
+                return Ok((Downloaded { dependency, file }, paragraph));
             }
         }
-        Err(Failure::new(Cause::Dependency, why))
+        let detail = format!(
+            "the file of {name} is not the one in the list of feed {} (its SHA-256 differs)",
+            offer.feed
+        );
+        Err(Failure::new(Cause::Dependency, detail))
+    }
+}
+
+/// The offer that opkg downloaded. opkg does not tell of which feed it is, and checks the signature of that feed alone. So
+/// every offer with this address must have the same entry: another feed could state the SHA-256 of a file of its own.
+fn the_fetched(name: &PackageName, offers: Vec<Offer>, printed: &str) -> Result<Offer, Failure> {
+    let is_fetched = |offer: &Offer| {
+        let told = format!("Downloading {}.", process::without_users(&offer.url));
+        printed.lines().any(|line| line == told)
+    };
+    let mut fetched = offers.into_iter().filter(is_fetched);
+    let Some(first) = fetched.next() else {
+        let detail = format!("opkg did not download {name}");
+        return Err(Failure::new(Cause::Dependency, detail));
+    };
+    match fetched.find(|it| it.paragraph != first.paragraph) {
+        None => Ok(first),
+        Some(other) => {
+            let detail = format!(
+                "the lists of feed {} and feed {} have the same file for {name}, and their entries differ",
+                first.feed, other.feed
+            );
+            Err(Failure::new(Cause::Plan, detail))
+        }
     }
 }
 
@@ -354,4 +374,43 @@ fn not_downloaded(coming: &[Coming], printed: &str) -> Failure {
 fn no_folder(error: &io::Error) -> Failure {
     let detail = format!("no folder for dependencies can be written: {error}");
     Failure::new(Cause::Unavailable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(feed: &str, url: &str, paragraph: &str) -> Offer {
+        Offer {
+            feed: feed.to_owned(),
+            name: PackageName::new("libfoo").unwrap(),
+            version: wharf_frames::PackageVersion::new("2").unwrap(),
+            url: url.to_owned(),
+            file: "libfoo.ipk".to_owned(),
+            size: Some(1),
+            sha256: Some("ab".to_owned()),
+            paragraph: paragraph.to_owned(),
+        }
+    }
+
+    #[test]
+    fn feeds_with_one_address_must_agree_on_its_file() {
+        let name = PackageName::new("libfoo").unwrap();
+        let fetched = |others: &[Offer]| {
+            let mut offers = vec![offer("base", "http://h/a/libfoo.ipk", "SHA256sum: ab")];
+            offers.extend_from_slice(others);
+            let printed = "Downloading http://h/a/libfoo.ipk.\n";
+            the_fetched(&name, offers, printed).map(|it| it.feed)
+        };
+        let url = "http://h/a/libfoo.ipk";
+        assert_eq!(fetched(&[]), Ok("base".to_owned()));
+        let same = offer("same", url, "SHA256sum: ab");
+        assert_eq!(fetched(&[same]), Ok("base".to_owned()));
+        let elsewhere = offer("other", "http://h/b/libfoo.ipk", "SHA256sum: cd");
+        assert_eq!(fetched(&[elsewhere]), Ok("base".to_owned()));
+        let differs = fetched(&[offer("other", url, "SHA256sum: cd")]).unwrap_err();
+        assert_eq!(differs.cause, Cause::Plan, "{differs}");
+        let none = the_fetched(&name, vec![offer("base", url, "")], "").unwrap_err();
+        assert_eq!(none.cause, Cause::Dependency, "{none}");
+    }
 }

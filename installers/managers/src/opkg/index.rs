@@ -23,7 +23,8 @@ pub(super) struct Offer {
     pub(super) url: String,
     /// The last part of its path.
     pub(super) file: String,
-    pub(super) size: u64,
+    /// None if it cannot be read. The offer counts, since it may be the one that opkg takes.
+    pub(super) size: Option<u64>,
     /// In lower case, if the feed has one.
     pub(super) sha256: Option<String>,
     /// The paragraph without the path of the file.
@@ -93,7 +94,7 @@ impl Offer {
             version: PackageVersion::new(line("Version")?).ok()?,
             url: format!("{}/{path}", feed.url),
             file: path.rsplit('/').next()?.to_owned(),
-            size: line("Size")?.parse().ok()?,
+            size: line("Size").and_then(|line| line.parse().ok()),
             sha256: line("SHA256sum").map(str::to_ascii_lowercase),
             paragraph: kept.map(|line| format!("{line}\n")).collect(),
         })
@@ -122,11 +123,15 @@ mod tests {
         let feeds = Configuration::of(text).feeds;
         let wanted = ["libfoo", "broken", "libbaz"].map(|name| PackageName::new(name).unwrap());
         let found = offers(folder.path(), &feeds, &wanted.into()).unwrap();
-        let [libfoo, libbaz] = found.as_slice() else {
+        let [libfoo, broken, libbaz] = found.as_slice() else {
             panic!("{found:?}");
         };
         assert_eq!(libfoo.url, "http://h/base/all/libfoo_2.ipk");
-        assert_eq!((libfoo.file.as_str(), libfoo.size), ("libfoo_2.ipk", 572));
+        assert_eq!(
+            (libfoo.file.as_str(), libfoo.size),
+            ("libfoo_2.ipk", Some(572))
+        );
+        assert_eq!((broken.name.as_str(), broken.size), ("broken", None));
         assert_eq!(libfoo.version.as_str(), "1:2-r0");
         assert_eq!(libfoo.sha256.as_deref(), Some("ab12"));
         assert!(!libfoo.paragraph.contains("Filename"));
