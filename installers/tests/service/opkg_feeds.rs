@@ -275,7 +275,7 @@ fn a_dependency_whose_script_fails_leaves_nothing_and_one_that_opkg_is_killed_in
 enum End {
     /// wharf-job, opkg and this script of libfoo are killed.
     Killed(Script),
-    /// wharf-job ends at this point.
+    /// wharf-job ends at this point. opkg gets past libfoo's script, or not.
     At(&'static str),
 }
 
@@ -293,7 +293,10 @@ fn ended_with_a_dependency(
             let commands = format!("{commands}\n{}", opkg_jobs::KILL);
             (Deb::new("libfoo", "2").script(script, &commands), None)
         }
-        End::At(point) => (Deb::new("libfoo", "2"), Some(point)),
+        End::At(point) => {
+            let libfoo = Deb::new("libfoo", "2").script(Script::Postinst, commands);
+            (libfoo, Some(point))
+        }
     };
     if let Some(point) = point {
         let script = format!(
@@ -364,4 +367,18 @@ fn dependencies_of_a_killed_install_that_is_refused_now_are_removed() {
             assert!(!version.exists(), "{version:?} {script:?}");
         }
     }
+}
+
+#[test]
+fn a_clean_up_that_ended_between_a_package_and_its_dependency_is_finished() {
+    let end = End::At("opkg.package-taken-back");
+    let fails = "echo no anchor; exit 3";
+    let Some((machine, outcome)) = ended_with_a_dependency(end, false, fails) else {
+        return;
+    };
+    let failure = outcome.failure.expect("the script fails each time");
+    assert_eq!(failure.cause, Cause::Script, "{failure}");
+    assert_eq!(outcome.attempts, 2, "{failure}");
+    let found = ["acme", "libfoo"].map(|name| machine.state(name));
+    assert_eq!(found, [None, None]);
 }

@@ -398,6 +398,7 @@ impl Opkg {
                 self.clean_up(name, printed);
             }
         }
+        fault::point("opkg.package-taken-back");
         for name in dependencies.iter().rev().filter(|_| !are_whole) {
             self.clean_up(name, printed);
         }

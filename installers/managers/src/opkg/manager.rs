@@ -384,15 +384,19 @@ impl PackageManager for Opkg {
         }
     }
 
-    /// The repair of the package brings them with it, if what was downloaded is still there.
+    /// The repair of a package that is half-way brings them with it, if what was downloaded is still there.
     fn repair_dependencies(
         &self,
         dependencies: &[&PackageName],
         packages: &[&PackageName],
         printed: Listener<'_>,
     ) -> Result<Change, Failure> {
-        if !packages.is_empty() && Downloads::are_left(&self.root) {
-            return Ok(Change::Unchanged);
+        if Downloads::are_left(&self.root) {
+            for name in packages {
+                if self.records.unfinished(name)?.is_some() {
+                    return Ok(Change::Unchanged);
+                }
+            }
         }
         let mut repaired = Ok(Change::Unchanged);
         for name in dependencies {
