@@ -10,6 +10,7 @@ use std::{
 use wharf_frames::{PackageName, PackageVersion};
 
 use super::{configuration::Feed, status::fields};
+use crate::debian_version;
 
 /// The most bytes of a paragraph.
 const PARAGRAPH: usize = 1 << 20;
@@ -31,7 +32,7 @@ pub(super) struct Offer {
     pub(super) paragraph: String,
 }
 
-/// The offers of these packages in the lists of this folder. An entry that cannot be read is no offer.
+/// The offers of these packages in the lists of this folder, the highest version first. An entry that cannot be read is no offer.
 pub(super) fn offers(
     lists: &Path,
     feeds: &[Feed],
@@ -48,6 +49,9 @@ pub(super) fn offers(
             found.extend(Offer::parse(feed, paragraph).filter(|it| wanted.contains(&it.name)));
         })?;
     }
+    found.sort_by(|left, right| {
+        debian_version::compare(right.version.as_str(), left.version.as_str())
+    });
     Ok(found)
 }
 
@@ -137,6 +141,22 @@ mod tests {
         assert!(!libfoo.paragraph.contains("Filename"));
         assert!(libfoo.paragraph.ends_with("Description: a\n library\n"));
         assert_eq!((libbaz.name.as_str(), &libbaz.sha256), ("libbaz", &None));
+    }
+
+    #[test]
+    fn the_offer_of_the_highest_version_is_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let offer = |version: &str| {
+            let file = format!("libfoo_{version}.ipk");
+            format!("Package: libfoo\nVersion: {version}\nSize: 1\nFilename: {file}\n\n")
+        };
+        let list = ["2-r9", "2-r10", "2-r1"].map(offer).concat();
+        fs::write(folder.path().join("base"), list).unwrap();
+        let feeds = Configuration::of("src base file:///base").feeds;
+        let wanted = [PackageName::new("libfoo").unwrap()].into();
+        let found = offers(folder.path(), &feeds, &wanted).unwrap();
+        let versions: Vec<&str> = found.iter().map(|it| it.version.as_str()).collect();
+        assert_eq!(versions, ["2-r10", "2-r9", "2-r1"]);
     }
 
     proptest::proptest! {
