@@ -394,21 +394,62 @@ impl Worker<'_> {
             printed: &|program, text| log::printed(job.operation, program, text),
         };
         let is_new = |before: &&Before| before.found.is_none();
-        for before in job.before.iter().rev().filter(is_new) {
-            let name = &before.package;
-            self.device.remove(name, supervisor)?;
-            if !before.left_configuration && self.manager().leaves_configuration(name)? {
-                self.device.purge(name, supervisor)?;
-            }
-        }
+        let new = job.before.iter().rev().filter(is_new);
         // They came for the version that is gone.
-        for dependency in job.dependencies.iter().rev() {
-            let name = &dependency.name;
-            if self.policy.protects(name) || job.is_about(name) {
-                continue;
+        let came = job.dependencies.iter().rev().map(|it| &it.name);
+        let came = came.filter(|name| !self.policy.protects(name) && !job.is_about(name));
+        let mut left: Vec<(&PackageName, Option<&Before>)> = new
+            .map(|before| (&before.package, Some(before)))
+            .chain(came.map(|name| (name, None)))
+            .collect();
+        // One that another one needs still is removed after that.
+        while !left.is_empty() {
+            let mut needed = Vec::new();
+            for (name, before) in &left {
+                match self.remove_one(name, *before, supervisor) {
+                    Ok(()) => {}
+                    Err(failure) if failure.cause == Cause::Plan => {
+                        needed.push((*name, *before, failure));
+                    }
+                    Err(failure) if before.is_some() => return Err(failure),
+                    Err(failure) => self.repairs(job, format_args!("{name} stays: {failure}")),
+                }
             }
-            if let Err(failure) = self.device.remove(name, supervisor) {
-                self.repairs(job, format_args!("{name} stays: {failure}"));
+            if needed.len() == left.len() {
+                return self.stay(job, needed);
+            }
+            left = needed
+                .into_iter()
+                .map(|(name, before, _)| (name, before))
+                .collect();
+        }
+        Ok(())
+    }
+
+    fn remove_one(
+        &self,
+        name: &PackageName,
+        new: Option<&Before>,
+        supervisor: Supervisor<'_>,
+    ) -> Result<(), Failure> {
+        self.device.remove(name, supervisor)?;
+        let purges = new.is_some_and(|before| !before.left_configuration);
+        if purges && self.manager().leaves_configuration(name)? {
+            self.device.purge(name, supervisor)?;
+        }
+        Ok(())
+    }
+
+    /// Packages that others need stay. Dependencies may, packages of the job may not.
+    fn stay(
+        &self,
+        job: &Job,
+        needed: Vec<(&PackageName, Option<&Before>, Failure)>,
+    ) -> Result<(), Failure> {
+        for (name, before, failure) in needed {
+            match before {
+                Some(_) => return Err(failure),
+                None => self.repairs(job, format_args!("{name} stays: {failure}")),
             }
         }
         Ok(())

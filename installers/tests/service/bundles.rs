@@ -228,13 +228,19 @@ fn a_bundle_of_which_a_script_fails_is_as_before_unless_its_manifest_keeps_what_
     };
     let failing = Deb::new("lamp", "1").script(Script::Postinst, "exit 3");
     // A first installation leaves nothing.
-    let outcome = machine.install_bundle(&bundle("1", &failing));
-    let failure = outcome.failure.expect("a script failed");
-    assert_eq!(failure.cause, Cause::Script, "{failure}");
-    assert_eq!(outcome.device, None);
-    assert_eq!(machine.state("stack"), None);
-    let left = ["core", "ui", "lamp"].map(|package| machine.state(package));
-    assert_eq!(left, [None, None, None]);
+    let (core, ui) = (Deb::new("core", "1"), Deb::new("ui", "1").depends("core"));
+    // Neither order of the packages is in the way.
+    for packages in [[&core, &ui, &failing], [&ui, &core, &failing]] {
+        let outcome = machine.install_bundle(&machine.bundle_of("stack", "1", &packages));
+        let failure = outcome.failure.expect("a script failed");
+        assert_eq!(failure.cause, Cause::Script, "{failure}");
+        let detail = failure.detail.as_str();
+        assert!(detail.starts_with("it was sent back: "), "{detail}");
+        assert_eq!(outcome.device, None);
+        assert_eq!(machine.state("stack"), None);
+        let left = ["core", "ui", "lamp"].map(|package| machine.state(package));
+        assert_eq!(left, [None, None, None]);
+    }
 
     let old = bundle("1", &Deb::new("old", "1"));
     assert_eq!(machine.install_bundle(&old).failure, None);
