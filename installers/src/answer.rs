@@ -11,7 +11,7 @@ use wharf_root::{Root, session::RunningProcess};
 
 use crate::{
     back::KeptPackages,
-    bundle::{found::found_bundle, members::MemberFiles},
+    bundle::{found::found_bundle, members::MemberFiles, permission::is_no_bundle},
     device::Device,
     inner::Inner,
     job::step::nothing_kept,
@@ -242,6 +242,7 @@ impl Responder {
         // Policy may have changed since the file was sealed.
         let policy = policy_now(&self.root)?;
         may_install(&kept.file.judged, &policy, self.witnesses())?;
+        is_no_bundle(&kept.file.judged.package.name, self.witnesses())?;
         self.ledger.may_try(&kept.file.judged)?;
         let then = then(&kept.file)?;
         let install = Step::Install(kept.file.clone());

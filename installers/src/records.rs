@@ -288,6 +288,23 @@ impl Job {
         steps.any(|step| matches!(step, Step::Uninstall(_) | Step::Purge(_)))
     }
 
+    /// Whether a step removes a package with its configuration.
+    pub(crate) fn purges(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Purge(_)))
+    }
+
+    /// The files that it tries: its bundle as a whole, or the file of each package.
+    pub(crate) fn tried(&self) -> Vec<&Judged> {
+        let bundle = self.bundle.as_ref();
+        match bundle.and_then(|bundle| bundle.judged.as_ref()) {
+            Some(bundle) => vec![bundle],
+            None => {
+                let files = self.steps.iter().filter_map(Step::file);
+                files.map(|file| &file.judged).collect()
+            }
+        }
+    }
+
     /// Whether it adopts this package.
     pub(crate) fn adopts(&self, name: &PackageName) -> bool {
         self.before_of(name).is_some_and(|before| before.adopts)

@@ -7,7 +7,7 @@ use wharf_frames::{
 use super::{
     expansion::{self, Facts},
     installed::Bundles,
-    permission::{is_no_package, may_install},
+    permission::{is_no_bundle, is_no_package, may_install},
     work::{JobBundle, JobWork},
 };
 use crate::{
@@ -61,12 +61,18 @@ impl Responder {
         is_no_package(name, self.witnesses())?;
         let (policy, before) = (policy_now(&self.root)?, self.bundles().entry(name)?);
         may_install(bundle, before.as_ref(), &policy, self.witnesses())?;
+        self.ledger.may_try(&bundle.judged)?;
+        for member in bundle.members() {
+            is_no_bundle(&member.package.name, self.witnesses())?;
+        }
+        // A bundle that was removed owns no package any more.
+        let in_place = before.as_ref().filter(|before| before.is_here());
         let components = bundle.members().map(|it| it.package.name.clone());
         let components: Vec<PackageName> = components.collect();
-        let known = before.iter().flat_map(|before| &before.components);
+        let known = in_place.iter().flat_map(|before| &before.components);
         let removed = bundle.steps.iter().filter_map(Step::package);
         let facts = self.facts(name, known.chain(removed))?;
-        let mut steps = expansion::install(stage, bundle, before.as_ref(), &facts);
+        let mut steps = expansion::install(stage, bundle, in_place, &facts);
         may_be_removed(&steps, |name| may_remove(name, &policy))?;
         for step in then {
             match step {
@@ -108,7 +114,12 @@ impl Responder {
             return Err(NotDone::refused(Cause::NotManaged, detail));
         }
         let facts = self.facts(name, before.components.iter())?;
-        let steps = expansion::on(action, &before.components, &facts);
+        let mut steps = expansion::on(action, &before.components, &facts);
+        if !before.is_here() {
+            // Whatever is there now came without the bundle.
+            let is_gone = |name: &PackageName| !facts.present.contains(name);
+            steps.retain(|step| step.package().is_some_and(is_gone));
+        }
         let policy = policy_now(&self.root)?;
         match action {
             Action::Uninstall => may_be_removed(&steps, |name| may_remove(name, &policy))?,
@@ -130,7 +141,8 @@ impl Responder {
             judged: None,
             components: before.components.clone(),
             before: Some(before),
-            undo: true,
+            // A removal goes on where it was: its scripts have deleted data.
+            undo: matches!(action, Action::Activate | Action::Deactivate),
         };
         Ok(Some(JobWork {
             steps,

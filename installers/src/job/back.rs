@@ -125,10 +125,8 @@ impl Worker<'_> {
     fn send_back(&self, job: &Job, why: &Failure) -> Result<Done, Stop> {
         log::returns(job, why);
         if is_of_the_file(why.cause) {
-            for file in job.steps.iter().filter_map(Step::file) {
-                let noted = self
-                    .ledger
-                    .send_back(&file.judged, job.operation, &why.detail);
+            for judged in job.tried() {
+                let noted = self.ledger.send_back(judged, job.operation, &why.detail);
                 noted.map_err(|not_done| Stop::Later(not_done.into()))?;
             }
             fault::point("back.noted");

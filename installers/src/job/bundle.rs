@@ -41,11 +41,12 @@ impl Worker<'_> {
         let (bundles, name) = (Bundles::of(self.root), &bundle.name);
         let Some(judged) = &bundle.judged else {
             return match &bundle.before {
+                Some(_) if is_done && job.purges() => bundles.restore(name, None),
                 Some(before) if is_done && job.removes() => bundles.write(name, &before.removed()),
                 _ => Ok(()),
             };
         };
-        if is_done || is_in_place(job, devices) {
+        if is_done || (!done.is_back && is_in_place(job, devices)) {
             self.ledger.record(judged, self.manager(), self.policy)?;
             let version = judged.package.version.clone();
             let entry = InstalledBundle::new(version, bundle.components.clone(), State::Whole);

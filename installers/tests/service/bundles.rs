@@ -14,7 +14,7 @@ use wharf_tests::bundle::Bundle;
 use crate::{
     activation::{FOREVER, service},
     crash::lines,
-    machine::{Built, Deb, Machine, Script, Signer, name, perform},
+    machine::{Built, Deb, Machine, Script, Signer, name, perform, refused},
 };
 
 impl Machine {
@@ -267,6 +267,71 @@ fn a_bundle_of_which_a_script_fails_is_as_before_unless_its_manifest_keeps_what_
     let expected = "stack 4: core 4, ui 4, lamp 2";
     assert_eq!(shown(outcome.device.as_ref()), expected);
     assert_eq!(machine.version("old"), None);
+}
+
+#[test]
+fn a_removed_bundle_owns_no_package_any_more() {
+    let machine = Machine::simulated();
+    machine.policy("allow-purge = [\"*\"]\n");
+    let machine = machine.started();
+    let (core, ui) = (Deb::new("core", "1"), Deb::new("ui", "1"));
+    let both = machine.bundle_of("stack", "1.0", &[&core, &ui]);
+    assert_eq!(machine.install_bundle(&both).failure, None);
+    assert_eq!(machine.remove("stack").failure, None);
+    assert_eq!(machine.install(&ui).failure, None);
+    let one = machine.bundle_of("stack", "2.0", &[&Deb::new("core", "2")]);
+    assert_eq!(machine.install_bundle(&one).failure, None);
+    assert_eq!(machine.version("ui").as_deref(), Some("1"));
+
+    assert_eq!(machine.remove("stack").failure, None);
+    let purge = perform(machine.operation(), Step::Purge(name("stack")));
+    assert_eq!(machine.run(&purge).failure, None);
+    assert_eq!(machine.version("ui").as_deref(), Some("1"));
+    let alone = machine.install(&Deb::new("stack", "3"));
+    assert_eq!(alone.failure, None, "a purged bundle leaves its name free");
+}
+
+#[test]
+fn a_bundle_that_was_sent_back_twice_is_refused_and_its_packages_are_not() {
+    let machine = Machine::simulated().started();
+    let good = Deb::new("core", "1");
+    let bundle = machine.bundle_of("stack", "1.0", &[&good, &Deb::new("ui", "1")]);
+    let (stage, _) = machine.sealed_bundle(&bundle);
+    let path = machine.tell("fail-postinst");
+    fs::write(&path, "ui 1").unwrap();
+    for _ in 0..2 {
+        let outcome = machine.run(&perform(machine.operation(), Step::Install(stage)));
+        assert_eq!(outcome.failure.map(|it| it.cause), Some(Cause::Script));
+    }
+    let again = perform(machine.operation(), Step::Install(stage));
+    assert_eq!(refused(machine.ask(&again)), Cause::Policy);
+    fs::remove_file(path).unwrap();
+    assert_eq!(machine.install(&good).failure, None);
+}
+
+#[test]
+fn a_removal_of_a_bundle_that_fails_leaves_removed_what_is_removed() {
+    let machine = Machine::debian().started();
+    let bundle = machine.bundle_of(
+        "stack",
+        "1.0",
+        &[&Deb::new("core", "1"), &Deb::new("ui", "1")],
+    );
+    assert_eq!(machine.install_bundle(&bundle).failure, None);
+    assert_eq!(
+        machine
+            .install(&Deb::new("needy", "1").depends("core"))
+            .failure,
+        None
+    );
+    let outcome = machine.remove("stack");
+    assert_eq!(outcome.failure.map(|it| it.cause), Some(Cause::Plan));
+    assert_eq!(
+        machine.version("ui"),
+        None,
+        "it was removed before core was refused"
+    );
+    assert_eq!(machine.version("core").as_deref(), Some("1"));
 }
 
 #[test]
