@@ -148,6 +148,10 @@ impl KeptPackages {
             NotDone::not_now(format!("cannot {what} {}: {error}", file.display()))
         };
         durable::private_folder(&self.of_package(name)).map_err(|error| failed("keep", &error))?;
+        let is_damaged = file.exists() && self.still_holds(judged).is_err();
+        if is_damaged {
+            durable::remove(&file).map_err(|error| failed("replace", &error))?;
+        }
         match fs::hard_link(stage, &file) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(failed("keep", &error));

@@ -239,12 +239,20 @@ impl Worker<'_> {
         Ok(Change::Changed)
     }
 
-    /// The versions that the device had, the last step first.
+    /// The versions that the device had and has no more, the last step first. Files may differ where the versions do not.
     fn old_versions(&self, job: &Job) -> Result<Vec<Old>, Failure> {
-        let backs = job.before.iter().rev().filter_map(|it| it.back.as_ref());
-        backs
-            .map(|back| self.old(back, job.cut_off || job.has_other_bytes(back)))
-            .collect()
+        let mut old = Vec::new();
+        for before in job.before.iter().rev() {
+            let Some(back) = &before.back else {
+                continue;
+            };
+            let reinstall = job.cut_off || job.has_other_bytes(back);
+            let found = self.device.found(&before.package)?;
+            if reinstall || !is_the_same(before.found.as_ref(), found.as_ref()) {
+                old.push(self.old(back, reinstall)?);
+            }
+        }
+        Ok(old)
     }
 
     fn old(&self, back: &Judged, reinstall: bool) -> Result<Old, Failure> {

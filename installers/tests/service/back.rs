@@ -3,6 +3,7 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    path::PathBuf,
     process::Command,
 };
 
@@ -192,6 +193,45 @@ fn a_package_without_a_usable_kept_file_does_not_go_back() {
         let left = outcome.device.expect("a part of it");
         assert_eq!(left.to_string(), "acme 2 (half-installed)", "{what}");
     }
+}
+
+/// Overwrites the kept file of a package that has one.
+fn spoil(machine: &Machine, package: &str) -> PathBuf {
+    let folder = machine.root().join("var/lib/wharf-installer/back");
+    let file = folder.join(package).join(&kept(machine, package)[0]);
+    fs::write(&file, "other bytes").unwrap();
+    file
+}
+
+#[test]
+fn a_kept_file_of_a_package_that_did_not_change_is_not_needed() {
+    let machine = Machine::simulated().started();
+    for package in ["acme", "lamp"] {
+        assert_eq!(machine.install(&Deb::new(package, "1")).failure, None);
+    }
+    spoil(&machine, "acme");
+    machine.tell("fail-activate");
+    let (stage, _) = machine.sealed(&Deb::new("lamp", "2"));
+    let outcome = run_steps(
+        &machine,
+        vec![Step::Install(stage), Step::Activate(name("acme"))],
+    );
+    let failure = outcome.failure.expect("its activation fails");
+    assert_eq!(
+        failure.detail.as_str(),
+        "it was sent back: simulated: fail-activate"
+    );
+    assert_eq!(machine.version("lamp").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_damaged_kept_file_is_replaced_when_the_same_file_is_installed_again() {
+    let machine = Machine::simulated().started();
+    let built = machine.build(&Deb::new("acme", "1"), Some(Signer::Vendor));
+    assert_eq!(machine.install_built(&built).failure, None);
+    let file = spoil(&machine, "acme");
+    assert_eq!(machine.install_built(&built).failure, None);
+    assert_eq!(fs::read(file).unwrap(), fs::read(&built.path).unwrap());
 }
 
 /// A first version, and one whose script fails.
