@@ -9,7 +9,7 @@ use std::{
         fd::AsRawFd,
         unix::{
             ffi::OsStrExt,
-            fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown, symlink},
+            fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink},
         },
     },
     path::{Path, PathBuf},
@@ -17,7 +17,11 @@ use std::{
 };
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
-use nix::libc;
+use nix::{
+    fcntl::AtFlags,
+    libc,
+    unistd::{Gid, Uid, fchownat},
+};
 use wharf_fault as fault;
 use wharf_frames::{decode_record, encode_record};
 use wharf_root::{Root, attributes, durable, limits};
@@ -172,7 +176,7 @@ fn put_path_back(root: &Root, path: &str, was: &Was, copy: &Path) -> io::Result<
         }
         Was::Link(target, uid, gid) => {
             symlink(std::ffi::OsStr::from_bytes(target), &new)?;
-            lchown(&new, Some(*uid), Some(*gid))?;
+            give_link(&new, *uid, *gid)?;
             fs::rename(&new, &place.path)?;
         }
         Was::File => {
@@ -186,6 +190,21 @@ fn put_path_back(root: &Root, path: &str, was: &Was, copy: &Path) -> io::Result<
         }
     }
     place.folder.sync_all()
+}
+
+/// Gives a link its owner. The user of a service may have put a file of root's in its place.
+fn give_link(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    let link = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_NOFOLLOW)
+        .open(path)?;
+    let metadata = link.metadata()?;
+    if !metadata.is_symlink() || metadata.nlink() != 1 {
+        return Err(io::Error::other("something else came in place of the link"));
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    fchownat(&link, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?;
+    Ok(())
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -262,6 +281,23 @@ fn copy_of(from: &File, metadata: &Metadata, to: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_in_place_of_a_link_keeps_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("file"), "of root").unwrap();
+        symlink("file", path("link")).unwrap();
+        symlink("file", path("twice")).unwrap();
+        fs::hard_link(path("twice"), path("other")).unwrap();
+        for (name, is_given) in [("file", false), ("twice", false), ("link", true)] {
+            let given = give_link(&path(name), 1234, 4321);
+            assert_eq!(given.is_ok(), is_given, "{name}: {given:?}");
+            let left = fs::symlink_metadata(path(name)).unwrap();
+            assert_eq!((left.uid(), left.gid()) == (1234, 4321), is_given, "{name}");
+        }
+        assert_ne!(fs::metadata(path("file")).unwrap().uid(), 1234);
+    }
 
     #[test]
     fn no_link_is_followed_and_what_was_absent_is_absent_again() {
