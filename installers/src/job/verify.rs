@@ -34,6 +34,9 @@ impl Worker<'_> {
 
     /// The reason why going back would not lead to software that runs.
     fn why_no_part(&self, job: &Job) -> Result<Option<String>, Failure> {
+        if job.bundle.as_ref().is_some_and(|bundle| !bundle.undo) {
+            return Ok(Some("its bundle has undo = false".to_owned()));
+        }
         for before in &job.before {
             let Some(found) = &before.found else {
                 continue; // going back removes the package

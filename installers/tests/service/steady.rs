@@ -107,3 +107,25 @@ fn the_activation_is_left_to_a_job_of_its_own_if_going_back_leads_to_nothing_tha
         assert_eq!(left(&outcome), "acme 2, inactive", "{what}");
     }
 }
+
+#[test]
+fn the_activation_of_a_bundle_that_does_not_go_back_is_left_to_a_job_of_its_own() {
+    let machine = Machine::simulated().started();
+    let bundle = |version: &str| {
+        let bundle = machine.bundle_of("stack", version, &[&Deb::new("acme", version)]);
+        bundle.lines("undo = false")
+    };
+    assert_eq!(machine.install_bundle(&bundle("1")).failure, None);
+    let activate = perform(machine.operation(), Step::Activate(name("stack")));
+    assert_eq!(machine.run(&activate).failure, None);
+    simulate(&machine, "fail-activate", "");
+    let (stage, _) = machine.sealed_bundle(&bundle("2"));
+    let outcome = machine.run(&InstallerRequest::Perform {
+        operation: machine.operation(),
+        transaction: Transaction {
+            steps: vec![Step::Install(stage), Step::Activate(name("stack"))],
+        },
+    });
+    assert_eq!(outcome.failure, None);
+    assert_eq!(left(&outcome), "stack 2, inactive");
+}
