@@ -107,9 +107,16 @@ pub(crate) fn keep(root: &Root, paths: &[String], into: &Path) -> io::Result<()>
     Ok(())
 }
 
-/// None for anything else than a file or a link: no package manager replaces it.
+/// None for anything else than a file or a link, since no package manager replaces it, and for a path that leads over a link.
 fn keep_path(root: &Root, path: &str, copy: &Path, left: &mut u64) -> io::Result<Option<Was>> {
-    let Some(place) = place(root, path)? else {
+    let place = match place(root, path) {
+        Err(error) if leads_over_link(&error) => {
+            tracing::warn!("/{path} is not kept, since a folder on the way to it is a link");
+            return Ok(None);
+        }
+        place => place?,
+    };
+    let Some(place) = place else {
         return Ok(Some(Was::Absent));
     };
     let metadata = match fs::symlink_metadata(&place.path) {
@@ -141,18 +148,34 @@ fn keep_path(root: &Root, path: &str, copy: &Path, left: &mut u64) -> io::Result
     Ok(Some(Was::File))
 }
 
-/// Puts the paths that are kept in this folder back as they were.
+/// Puts the paths that are kept in this folder back as they were. One that fails does not keep the others from it.
 pub(crate) fn put_back(root: &Root, from: &Path) -> io::Result<()> {
     let bytes = durable::read(&from.join(RECORD))?.ok_or(io::ErrorKind::NotFound)?;
     let record: ConfigurationRecord = decode_record(&bytes).map_err(io::Error::other)?;
     if record.format > FORMAT {
         return Err(io::Error::other("a newer wharfd wrote it"));
     }
+    let mut failed = None;
     for (number, KeptPath { path, was }) in record.paths.iter().enumerate() {
-        put_path_back(root, path, was, &from.join(number.to_string()))
-            .map_err(|error| io::Error::new(error.kind(), format!("/{path}: {error}")))?;
+        match put_path_back(root, path, was, &from.join(number.to_string())) {
+            Err(error) if leads_over_link(&error) => {
+                tracing::warn!(
+                    "/{path} is not put back, since a folder on the way to it is a link"
+                );
+            }
+            Err(error) => {
+                let error = io::Error::new(error.kind(), format!("/{path}: {error}"));
+                failed.get_or_insert(error);
+            }
+            Ok(()) => {}
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+/// Whether [`place`] failed at a folder that is a link, or no folder.
+fn leads_over_link(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR))
 }
 
 fn put_path_back(root: &Root, path: &str, was: &Was, copy: &Path) -> io::Result<()> {
@@ -317,9 +340,13 @@ mod tests {
             "etc/absent",
             "etc/folder",
             "etc/none/x",
+            "etc/away/secret",
+            "srv/last",
         ];
+        fs::create_dir(root.path("srv")).unwrap();
+        fs::write(root.path("srv/last"), "last").unwrap();
         keep(&root, &paths.map(str::to_owned), &into).unwrap();
-        for path in ["etc/away/secret", "etc/../etc/file", ""] {
+        for path in ["etc/../etc/file", ""] {
             let kept = keep(&root, &[path.to_owned()], &folder.path().join("other"));
             assert!(kept.is_err(), "{path}");
         }
@@ -344,6 +371,12 @@ mod tests {
         // The folder of a file turns into a link.
         fs::rename(&etc, root.path("real")).unwrap();
         symlink(root.path("real"), &etc).unwrap();
-        assert!(put_back(&root, &into).is_err());
+        for file in ["real/file", "srv/last"] {
+            fs::write(root.path(file), "another").unwrap();
+        }
+        put_back(&root, &into).unwrap();
+        let left = ["real/file", "srv/last"];
+        let left = left.map(|file| fs::read_to_string(root.path(file)).unwrap());
+        assert_eq!(left, ["another", "last"], "no link is followed");
     }
 }
