@@ -270,6 +270,36 @@ fn a_dependency_whose_script_fails_leaves_nothing_and_one_that_opkg_is_killed_in
     }
 }
 
+#[test]
+fn a_clean_up_that_fails_removes_what_it_can_and_keeps_the_reason() {
+    let Some(machine) = Machine::opkg() else {
+        return;
+    };
+    // No file can be written beside the database: its name would be too long.
+    let configurations = machine.root().join("etc/opkg");
+    for entry in fs::read_dir(configurations).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_file() {
+            let long = format!("/var/lib/opkg/{:0250}", 0);
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replace("/var/lib/opkg/status", &long)).unwrap();
+        }
+    }
+    let machine = machine.started();
+    // opkg notes acme, and does not get to it.
+    let feed = OpkgFeed::new(machine.place.opkg());
+    feed.offer(&Deb::new("libfoo", "2").script(Script::Preinst, "echo no anchor; exit 3"));
+    feed.fetch(machine.place.opkg());
+    let outcome = machine.install(&Deb::new("acme", "1").depends("libfoo"));
+    let failure = outcome.failure.expect("the script fails");
+    assert_eq!(failure.cause, Cause::Script, "{failure}");
+    assert!(failure.detail.as_str().contains("no anchor"), "{failure}");
+    let information = machine.root().join("var/lib/opkg/info");
+    let left = fs::read_dir(information).unwrap().flatten();
+    let left: Vec<_> = left.map(|it| it.file_name()).collect();
+    assert_eq!(left, [""; 0]);
+}
+
 /// The end of a first attempt.
 #[derive(Clone, Copy, Debug)]
 enum End {

@@ -80,7 +80,11 @@ impl Opkg {
         if let Err(failure) = installed {
             if before.is_none() {
                 let dependencies: Vec<&PackageName> = names(name, downloads).split_off(1);
-                self.take_back(&[name], &dependencies, supervisor.printed)?;
+                let printed = supervisor.printed;
+                if let Err(why) = self.take_back(&[name], &dependencies, printed) {
+                    // The installation's own failure is the reason.
+                    printed("opkg", &format!("{name} was not cleaned up: {why}\n"));
+                }
             }
             return Err(failure.into());
         }
@@ -391,7 +395,9 @@ impl Opkg {
         dependencies: &[&PackageName],
         printed: Listener<'_>,
     ) -> Result<(), Failure> {
-        self.forget_plans(&[packages, dependencies].concat())?;
+        if let Err(why) = self.forget_plans(&[packages, dependencies].concat()) {
+            printed("opkg", &format!("its notes were not deleted: {why}\n"));
+        }
         let are_whole = self.are_whole(dependencies)?;
         for name in packages {
             if self.entry(name)?.is_none() || !are_whole || !self.are_whole(&[name])? {
