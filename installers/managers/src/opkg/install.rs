@@ -428,11 +428,9 @@ impl Opkg {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             read => read.map_err(failed)?,
         };
-        match without_absent(&String::from_utf8_lossy(&text), names) {
+        match without_absent(&text, names) {
             None => Ok(()),
-            Some(left) => {
-                durable::write_readable(&self.status, left.as_bytes(), 0o644).map_err(failed)
-            }
+            Some(left) => durable::write_readable(&self.status, &left, 0o644).map_err(failed),
         }
     }
 

@@ -124,16 +124,24 @@ impl Entry {
     }
 }
 
-/// The text without the paragraphs of these packages, if it has one of a package that is absent.
-pub(super) fn without_absent(text: &str, names: &[&PackageName]) -> Option<String> {
-    let is_kept = |paragraph: &&str| {
+/// The text without the paragraphs of these packages, if it has one of a package that is absent. All other bytes stay as they
+/// are: a description need not be UTF-8.
+pub(super) fn without_absent(text: &[u8], names: &[&PackageName]) -> Option<Vec<u8>> {
+    let is_kept = |paragraph: &&[u8]| {
+        let paragraph = String::from_utf8_lossy(paragraph);
         let entry = Entry::parse(paragraph.trim_matches('\n'));
         let mut names = names.iter();
         !entry.is_ok_and(|it| it.is_absent() && names.any(|name| name.as_str() == it.name))
     };
-    let paragraphs: Vec<&str> = text.split("\n\n").collect();
-    let kept: Vec<&str> = paragraphs.iter().copied().filter(is_kept).collect();
-    (kept.len() < paragraphs.len()).then(|| kept.join("\n\n"))
+    let (mut paragraphs, mut rest) = (Vec::new(), text);
+    while let Some(end) = rest.windows(2).position(|it| it == b"\n\n") {
+        let (paragraph, more) = rest.split_at(end + 2);
+        paragraphs.push(paragraph);
+        rest = more;
+    }
+    paragraphs.push(rest);
+    let kept: Vec<&[u8]> = paragraphs.iter().copied().filter(is_kept).collect();
+    (kept.len() < paragraphs.len()).then(|| kept.concat())
 }
 
 /// The names in a list of relations: `a (>= 1), b | c`.
@@ -212,14 +220,19 @@ mod tests {
     fn only_paragraphs_of_absent_packages_are_left_out() {
         let name = |name| PackageName::new(name).unwrap();
         let (gone, acme) = (name("gone"), name("acme"));
-        let left = without_absent(RECORDED, &[&gone, &acme]).unwrap();
+        let left = without_absent(RECORDED.as_bytes(), &[&gone, &acme]).unwrap();
         let (with, without) = (
             Status::parse(RECORDED).unwrap(),
-            Status::parse(&left).unwrap(),
+            Status::parse(std::str::from_utf8(&left).unwrap()).unwrap(),
         );
         assert_eq!(without.0.len(), with.0.len() - 1);
         assert!(with.present().eq(without.present()));
         assert_eq!(without_absent(&left, &[&gone, &acme]), None);
+        let other =
+            b"Package: cafe\nVersion: 1\nStatus: install ok installed\nDescription: caf\xe9\n\n";
+        let both = [other.as_slice(), RECORDED.as_bytes()].concat();
+        let expected = [other.as_slice(), left.as_slice()].concat();
+        assert_eq!(without_absent(&both, &[&gone]), Some(expected));
     }
 
     #[test]
