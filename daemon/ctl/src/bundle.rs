@@ -88,9 +88,30 @@ fn build(manifest: &Path, output: Option<PathBuf>, json: bool) -> Result<(), Com
     }
     let output = output
         .unwrap_or_else(|| PathBuf::from(format!("{}_{}.wharf", complete.name, complete.version)));
+    replaces_no_input(&output, manifest, &sources)?;
     let (length, sha256) = write(&output, &text, &sources)?;
     let built = built(&complete, &output, length, &sha256, &sources);
     print(json, &built, || told(&built))
+}
+
+/// A slip in the name of the bundle must not cost a package.
+fn replaces_no_input(
+    output: &Path,
+    manifest: &Path,
+    sources: &[Source],
+) -> Result<(), CommandError> {
+    let Ok(there) = output.canonicalize() else {
+        return Ok(()); // nothing is there
+    };
+    let mut inputs = sources.iter().map(|source| source.path.as_path());
+    let is_there = |input: &Path| input.canonicalize().is_ok_and(|input| input == there);
+    match is_there(manifest) || inputs.any(is_there) {
+        false => Ok(()),
+        true => Err(CommandError::Refused(format!(
+            "{} is a part of the bundle: give the bundle another name",
+            output.display()
+        ))),
+    }
 }
 
 /// The text of a manifest, which is bounded.

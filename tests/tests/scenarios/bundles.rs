@@ -155,6 +155,22 @@ fn the_build_of_a_bundle_says_what_it_wrote_and_where() {
 }
 
 #[test]
+fn no_part_of_a_bundle_is_replaced_by_it() {
+    let builder = Builder::new();
+    let manifest = builder.folder.join("manifest.toml");
+    for part in ["manifest.toml", "core.deb"] {
+        let part = builder.folder.join(part);
+        let before = fs::read(&part).unwrap();
+        let build = ["bundle", "build", text(&manifest), "-o", text(&part)];
+        let output = builder.wharfctl(&build).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("is a part of the bundle"), "{said}");
+        assert_eq!(fs::read(&part).unwrap(), before);
+    }
+}
+
+#[test]
 fn a_bundle_that_no_gateway_would_take_is_not_built() {
     let builder = Builder::new();
     for (from, to, why) in [
