@@ -288,11 +288,6 @@ impl Job {
         steps.any(|step| matches!(step, Step::Uninstall(_) | Step::Purge(_)))
     }
 
-    /// Whether a step removes a package with its configuration.
-    pub(crate) fn purges(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Purge(_)))
-    }
-
     /// The files that it tries: its bundle as a whole, or the file of each package.
     pub(crate) fn tried(&self) -> Vec<&Judged> {
         let bundle = self.bundle.as_ref();

@@ -87,7 +87,7 @@ pub(crate) fn is_no_bundle(name: &PackageName, witnesses: Witnesses<'_>) -> Resu
         None => Ok(()),
         Some(_) => {
             let detail = format!(
-                "{name} is a bundle on this device: uninstall it with --purge before a package of this name is installed"
+                "{name} is the name of a bundle on this device, also after its removal: the package needs another name"
             );
             Err(NotDone::refused(Cause::Policy, detail))
         }

@@ -41,7 +41,6 @@ impl Worker<'_> {
         let (bundles, name) = (Bundles::of(self.root), &bundle.name);
         let Some(judged) = &bundle.judged else {
             return match &bundle.before {
-                Some(_) if is_done && job.purges() => bundles.restore(name, None),
                 Some(before) if is_done && job.removes() => bundles.write(name, &before.removed()),
                 _ => Ok(()),
             };

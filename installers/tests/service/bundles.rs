@@ -287,8 +287,8 @@ fn a_removed_bundle_owns_no_package_any_more() {
     let purge = perform(machine.operation(), Step::Purge(name("stack")));
     assert_eq!(machine.run(&purge).failure, None);
     assert_eq!(machine.version("ui").as_deref(), Some("1"));
-    let alone = machine.install(&Deb::new("stack", "3"));
-    assert_eq!(alone.failure, None, "a purged bundle leaves its name free");
+    let again = machine.bundle_of("stack", "2.0", &[&Deb::new("core", "2")]);
+    assert_eq!(machine.install_bundle(&again).failure, None);
 }
 
 #[test]
