@@ -513,6 +513,29 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Removes items that may need each other. One that another one needs still (`Plan`) is removed after that. Returns those that
+/// stay, with the refusal of each.
+fn in_rounds<T: Copy>(
+    mut left: Vec<T>,
+    remove: impl Fn(T) -> Result<(), Stop>,
+) -> Result<Vec<(T, Failure)>, Stop> {
+    loop {
+        let mut needed = Vec::new();
+        for item in &left {
+            match remove(*item) {
+                Err(Stop::Failed(failure)) if failure.cause == Cause::Plan => {
+                    needed.push((*item, failure));
+                }
+                done => done?,
+            }
+        }
+        if needed.len() == left.len() {
+            return Ok(needed);
+        }
+        left = needed.into_iter().map(|(item, _)| item).collect();
+    }
+}
+
 /// Whether a package did not change, as far as its package manager knows.
 fn is_the_same(before: Option<&Found>, device: Option<&Found>) -> bool {
     let known = |found: &Found| (found.version.clone(), found.damage.clone());

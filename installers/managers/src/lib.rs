@@ -302,15 +302,7 @@ pub trait PackageManager: Send + Sync {
         _packages: &[&PackageName],
         printed: Listener<'_>,
     ) -> Result<Change, Failure> {
-        let mut repaired = Ok(Change::Unchanged);
-        for name in dependencies {
-            match self.repair(name, None, printed) {
-                Ok(Change::Unchanged) => {}
-                Ok(Change::Changed) => repaired = repaired.map(|_| Change::Changed),
-                Err(failure) => repaired = Err(failure),
-            }
-        }
-        repaired
+        repair_each(self, dependencies, printed)
     }
 
     /// Removes what an interrupted run of ours left half-way of these dependencies, and of packages that need them: the device
@@ -321,15 +313,9 @@ pub trait PackageManager: Send + Sync {
         _packages: &[&PackageName],
         printed: Listener<'_>,
     ) -> Result<(), Failure> {
-        let supervisor = Supervisor {
-            report: &|_| (),
-            begin: &|_| Ok(()),
-            is_wanted: &|| true,
-            printed,
-        };
         for name in dependencies {
             if self.found(name)?.is_some_and(|found| !found.is_whole()) {
-                self.remove(name, supervisor)?;
+                self.remove(name, Supervisor::quiet(printed))?;
             }
         }
         Ok(())
@@ -348,7 +334,34 @@ pub trait PackageManager: Send + Sync {
     fn tidy(&self, is_at_work: &dyn Fn(&PackageName) -> bool);
 }
 
-impl Supervisor<'_> {
+/// Repairs packages one by one. The failure is the last one, after all of them were tried.
+fn repair_each<M: PackageManager + ?Sized>(
+    manager: &M,
+    names: &[&PackageName],
+    printed: Listener<'_>,
+) -> Result<Change, Failure> {
+    let mut repaired = Ok(Change::Unchanged);
+    for name in names {
+        match manager.repair(name, None, printed) {
+            Ok(Change::Unchanged) => {}
+            Ok(Change::Changed) => repaired = repaired.map(|_| Change::Changed),
+            Err(failure) => repaired = Err(failure),
+        }
+    }
+    repaired
+}
+
+impl<'a> Supervisor<'a> {
+    /// The callbacks of a run that needs no consent, and that nobody watches.
+    pub fn quiet(printed: Listener<'a>) -> Self {
+        Self {
+            report: &|_| (),
+            begin: &|_| Ok(()),
+            is_wanted: &|| true,
+            printed,
+        }
+    }
+
     /// Fails if the run is not wanted any more.
     fn go_on(&self) -> Result<(), Failure> {
         match (self.is_wanted)() {

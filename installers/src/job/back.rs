@@ -15,7 +15,7 @@ use wharf_managers::{
 use wharf_root::Change;
 
 use super::{
-    Done, Stop, Worker, boot, has_begun, is_the_same, is_used_up,
+    Done, Stop, Worker, boot, has_begun, in_rounds, is_the_same, is_used_up,
     step::{Permit, nothing_kept},
 };
 use crate::{
@@ -367,11 +367,10 @@ impl Worker<'_> {
                 adopts: false,
             })
             .collect();
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
         let supervisor = Supervisor {
             report: &|progress| self.tell_returning(job, progress.percent),
-            begin: &|_| Ok(()),
-            is_wanted: &|| true,
-            printed: &|program, text| log::printed(job.operation, program, text),
+            ..Supervisor::quiet(&printed)
         };
         self.device
             .install_held(&installations, &Dependencies::None, supervisor)?;
@@ -393,43 +392,30 @@ impl Worker<'_> {
 
     /// Removes packages that the device did not have, with their configuration.
     fn remove_new(&self, job: &Job) -> Result<(), Failure> {
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
         let supervisor = Supervisor {
             report: &|_| self.tell_returning(job, None),
-            begin: &|_| Ok(()),
-            is_wanted: &|| true,
-            printed: &|program, text| log::printed(job.operation, program, text),
+            ..Supervisor::quiet(&printed)
         };
         let is_new = |before: &&Before| before.found.is_none();
         let new = job.before.iter().rev().filter(is_new);
         // They came for the version that is gone.
         let came = job.dependencies.iter().rev().map(|it| &it.name);
         let came = came.filter(|name| !self.policy.protects(name) && !job.is_about(name));
-        let mut left: Vec<(&PackageName, Option<&Before>)> = new
+        let all: Vec<(&PackageName, Option<&Before>)> = new
             .map(|before| (&before.package, Some(before)))
             .chain(came.map(|name| (name, None)))
             .collect();
-        // One that another one needs still is removed after that.
-        while !left.is_empty() {
-            let mut needed = Vec::new();
-            for (name, before) in &left {
-                match self.remove_one(name, *before, supervisor) {
-                    Ok(()) => {}
-                    Err(failure) if failure.cause == Cause::Plan => {
-                        needed.push((*name, *before, failure));
-                    }
-                    Err(failure) if before.is_some() => return Err(failure),
-                    Err(failure) => self.repairs(job, format_args!("{name} stays: {failure}")),
+        let needed = in_rounds(all, |(name, before)| {
+            match self.remove_one(name, before, supervisor) {
+                Err(failure) if failure.cause != Cause::Plan && before.is_none() => {
+                    self.repairs(job, format_args!("{name} stays: {failure}"));
+                    Ok(())
                 }
+                removed => Ok(removed?),
             }
-            if needed.len() == left.len() {
-                return self.stay(job, needed);
-            }
-            left = needed
-                .into_iter()
-                .map(|(name, before, _)| (name, before))
-                .collect();
-        }
-        Ok(())
+        })?;
+        self.stay(job, needed)
     }
 
     fn remove_one(
@@ -450,9 +436,9 @@ impl Worker<'_> {
     fn stay(
         &self,
         job: &Job,
-        needed: Vec<(&PackageName, Option<&Before>, Failure)>,
+        needed: Vec<((&PackageName, Option<&Before>), Failure)>,
     ) -> Result<(), Failure> {
-        for (name, before, failure) in needed {
+        for ((name, before), failure) in needed {
             match before {
                 Some(_) => return Err(failure),
                 None => self.repairs(job, format_args!("{name} stays: {failure}")),

@@ -3,9 +3,9 @@
 use std::{cell::RefCell, slice};
 
 use wharf_fault as fault;
-use wharf_frames::{Cause, Failure, Step, installer::Found};
+use wharf_frames::{Failure, Step, installer::Found};
 
-use super::{Done, Stop, Worker, is_the_same, step::Permit};
+use super::{Done, Stop, Worker, in_rounds, is_the_same, step::Permit};
 use crate::{
     bundle::{
         found::found_bundle,
@@ -58,30 +58,19 @@ impl Worker<'_> {
         }
     }
 
-    /// Removes packages that may need each other. One that another one needs still is removed after that.
+    /// Removes packages that may need each other.
     pub(super) fn apply_removals(
         &self,
         job: &RefCell<&mut Job>,
         permits: &[Step<Permit>],
     ) -> Result<(), Stop> {
-        let mut left: Vec<&Step<Permit>> = permits.iter().collect();
-        while !left.is_empty() {
-            let (mut needed, mut refusal) = (Vec::new(), None);
-            for permit in &left {
-                match self.apply_run(job, slice::from_ref(*permit)) {
-                    Err(Stop::Failed(failure)) if failure.cause == Cause::Plan => {
-                        needed.push(*permit);
-                        refusal = Some(failure);
-                    }
-                    done => done?,
-                }
-            }
-            match refusal {
-                Some(failure) if needed.len() == left.len() => return Err(failure.into()),
-                _ => left = needed,
-            }
+        let mut needed = in_rounds(permits.iter().collect(), |permit| {
+            self.apply_run(job, slice::from_ref(permit))
+        })?;
+        match needed.pop() {
+            None => Ok(()),
+            Some((_, failure)) => Err(failure.into()),
         }
-        Ok(())
     }
 
     /// The software on the device that the job is about: the bundle, or the package of its first step.

@@ -199,13 +199,8 @@ impl Worker<'_> {
         if step.file().is_none() || job.found_before(name).is_some() {
             return false;
         }
-        let supervisor = Supervisor {
-            report: &|_| (),
-            begin: &|_| Ok(()),
-            is_wanted: &|| true,
-            printed: &|program, text| log::printed(job.operation, program, text),
-        };
-        let removed = self.device.remove(name, supervisor);
+        let printed = |program: &str, text: &str| log::printed(job.operation, program, text);
+        let removed = self.device.remove(name, Supervisor::quiet(&printed));
         if let Err(failure) = &removed {
             log::repairs(job, step, format_args!("{failure}"));
         }

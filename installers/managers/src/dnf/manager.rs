@@ -268,13 +268,7 @@ impl Dnf {
             percent: no_percent,
             works: |_| true,
         };
-        let supervisor = Supervisor {
-            report: &|_| (),
-            begin: &|_| Ok(()),
-            is_wanted: &|| true,
-            printed,
-        };
-        let ran = self.runner().run(&run, supervisor)?;
+        let ran = self.runner().run(&run, Supervisor::quiet(printed))?;
         self.rpm.forget();
         printed("rpm", &ran.printed);
         Ok(ran)

@@ -15,7 +15,7 @@ use super::{
     configuration::Feeds,
     downloads::{Downloaded, Downloads},
     feeds::Needy,
-    manager::{Opkg, held, judged, quiet, unreadable},
+    manager::{Opkg, held, judged, unreadable},
     plan,
     records::Unfinished,
     run::{Held, Ran},
@@ -436,7 +436,7 @@ impl Opkg {
 
     /// Removes a package. If it cannot, the package is told as damaged.
     fn clean_up(&self, name: &PackageName, printed: Listener<'_>) {
-        if let Err(failure) = self.remove(name, quiet(printed)) {
+        if let Err(failure) = self.remove(name, Supervisor::quiet(printed)) {
             printed(
                 "opkg",
                 &format!("{name} was not removed again: {failure}\n"),
@@ -463,10 +463,10 @@ impl Opkg {
         }
         let inside = self.root.seen_inside(file);
         let held = self.run_with(feeds(downloads), |it| {
-            it.hold("install", inside.as_os_str(), quiet(printed))
+            it.hold("install", inside.as_os_str(), Supervisor::quiet(printed))
         })?;
         let options = "--force-reinstall --force-downgrade";
-        let ran = self.work(&[name], held, options, quiet(printed))?;
+        let ran = self.work(&[name], held, options, Supervisor::quiet(printed))?;
         fault::point("repair.installed");
         self.settled(name, version, None, downloads, &ran)
     }

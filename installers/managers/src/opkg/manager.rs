@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Dependencies, Install, InstallOptions, InstalledPackage, Lock, OrderError, PackageFile,
-    PackageManager, PlannedPackage, Supervisor, Times, debian_version,
+    PackageManager, PlannedPackage, Supervisor, Times, debian_version, repair_each,
 };
 
 /// opkg of one root.
@@ -176,9 +176,14 @@ impl Opkg {
             return self.records.forget_copy();
         };
         if entry.state == "unpacked" {
-            let held =
-                self.run(|it| it.hold("configure", name.as_str().as_ref(), quiet(printed)))?;
-            self.work(&[name], held, "", quiet(printed))?;
+            let held = self.run(|it| {
+                it.hold(
+                    "configure",
+                    name.as_str().as_ref(),
+                    Supervisor::quiet(printed),
+                )
+            })?;
+            self.work(&[name], held, "", Supervisor::quiet(printed))?;
             fault::point("repair.configured");
         }
         let entry = self.entry(name)?.filter(Entry::is_installed);
@@ -398,15 +403,7 @@ impl PackageManager for Opkg {
                 }
             }
         }
-        let mut repaired = Ok(Change::Unchanged);
-        for name in dependencies {
-            match self.repair(name, None, printed) {
-                Ok(Change::Unchanged) => {}
-                Ok(Change::Changed) => repaired = repaired.map(|_| Change::Changed),
-                Err(failure) => repaired = Err(failure),
-            }
-        }
-        repaired
+        repair_each(self, dependencies, printed)
     }
 
     fn discard(
@@ -440,16 +437,6 @@ impl PackageManager for Opkg {
                 let _ = self.records.forget(&name);
             }
         }
-    }
-}
-
-/// A run that nobody agrees to or looks at.
-pub(super) fn quiet(printed: Listener<'_>) -> Supervisor<'_> {
-    Supervisor {
-        report: &|_| (),
-        begin: &|_| Ok(()),
-        is_wanted: &|| true,
-        printed,
     }
 }
 
