@@ -239,6 +239,11 @@ impl KeptPackages {
     /// Removes kept files until the others fit into the bound: versions before those in place first, and each from the oldest
     /// on. Those of the packages that a job `is_at_work` on are the last.
     pub(crate) fn trim(&self, is_at_work: &dyn Fn(&PackageName) -> bool) {
+        for name in self.names() {
+            if matches!(self.kept(&name), Ok(None)) {
+                self.forget(&name);
+            }
+        }
         let mut total: u64 = self.names().iter().map(|name| self.size(name)).sum();
         for (name, is_installed) in self.in_order(is_at_work) {
             if total <= self.bytes {
@@ -283,7 +288,7 @@ impl KeptPackages {
                         order.push((place, name.clone()));
                     }
                 }
-                Ok(None) => self.forget(&name),
+                Ok(None) => {}
                 Err(not_done) => tracing::warn!("{not_done}; it is left as it is"),
             }
         }

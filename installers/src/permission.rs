@@ -33,9 +33,8 @@ pub(crate) fn policy_now(root: &Root) -> Result<Policy, NotDone> {
     Policy::read(root).map_err(|error| NotDone::not_now(error.to_string()))
 }
 
-/// Permits an order that goes back to this package, or refuses it. The package is older than the one in place, and the
-/// administrator may have withdrawn its key since.
-pub(crate) fn may_go_back(
+/// Refuses a package whose signer policy does not trust with it now. The administrator may have withdrawn its key.
+pub(crate) fn is_trusted(
     judged: &Judged,
     policy: &Policy,
     witnesses: Witnesses<'_>,
@@ -60,7 +59,7 @@ pub(crate) fn may_install(
     policy: &Policy,
     witnesses: Witnesses<'_>,
 ) -> Result<(), NotDone> {
-    may_go_back(judged, policy, witnesses)?;
+    is_trusted(judged, policy, witnesses)?;
     let manager = witnesses.device.packages.as_ref();
     witnesses.ledger.judge(judged, manager, policy)
 }

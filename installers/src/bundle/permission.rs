@@ -1,6 +1,5 @@
 //! Permission to install a bundle: each of its packages is asked for as a package of its own, and so is the bundle itself.
 
-use nix::sys::statvfs::statvfs;
 use wharf_frames::{Cause, PackageName, Step};
 
 use super::installed::{Bundles, InstalledBundle};
@@ -8,6 +7,7 @@ use crate::{
     not_done::NotDone,
     permission::{self, Witnesses, may_remove, may_sign},
     policy::Policy,
+    room::Room,
     verdict::JudgedBundle,
 };
 
@@ -18,7 +18,7 @@ pub(crate) fn may_install(
     policy: &Policy,
     witnesses: Witnesses<'_>,
 ) -> Result<(), NotDone> {
-    meets_needs(bundle, before, witnesses)?;
+    meets_needs(bundle, before, policy, witnesses)?;
     permission::may_install(&bundle.judged, policy, witnesses)?;
     for member in bundle.members() {
         permission::may_install(member, policy, witnesses)?;
@@ -97,6 +97,7 @@ pub(crate) fn is_no_bundle(name: &PackageName, witnesses: Witnesses<'_>) -> Resu
 fn meets_needs(
     bundle: &JudgedBundle,
     before: Option<&InstalledBundle>,
+    policy: &Policy,
     witnesses: Witnesses<'_>,
 ) -> Result<(), NotDone> {
     let package = &bundle.judged.package;
@@ -116,25 +117,22 @@ fn meets_needs(
         );
         return Err(NotDone::refused(Cause::Policy, detail));
     }
+    let Some(needed) = bundle.needs.free else {
+        return Ok(());
+    };
     let folder = witnesses.root.folder();
-    let disk = statvfs(folder).map_err(|error| {
+    let room = Room::on_disk_of(folder, &policy.quota).map_err(|error| {
         NotDone::not_now(format!("cannot statvfs {}: {error}", folder.display()))
     })?;
-    #[allow(
-        clippy::useless_conversion,
-        reason = "they are narrower on 32-bit machines"
-    )]
-    let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
-    match bundle.needs.free {
-        Some(needed) if free < needed => {
-            let detail = format!(
-                "{} {} needs {needed} free bytes, and {} has {free}",
-                package.name,
-                package.version,
-                folder.display()
-            );
-            Err(NotDone::refused(Cause::DiskFull, detail))
-        }
-        _ => Ok(()),
+    if room.free >= needed {
+        return Ok(());
     }
+    let detail = format!(
+        "{} {} needs {needed} free bytes, and {} has {}",
+        package.name,
+        package.version,
+        folder.display(),
+        room.free
+    );
+    Err(NotDone::refused(Cause::DiskFull, detail))
 }

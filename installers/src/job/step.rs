@@ -21,7 +21,7 @@ use crate::{
     device::Installation,
     log,
     not_done::NotDone,
-    permission::{Witnesses, may_go_back, may_install, may_purge, may_remove, policy_now},
+    permission::{Witnesses, is_trusted, may_install, may_purge, may_remove, policy_now},
     progress,
     records::{Job, package},
     verdict::{self, Judged, Sealed},
@@ -58,7 +58,7 @@ impl Worker<'_> {
             Step::Deactivate(name) => Step::Deactivate(name.clone()),
             Step::Back(name) => {
                 if let Some(previous) = job.previous(name) {
-                    may_go_back(&previous.judged, self.policy, self.witnesses())?;
+                    is_trusted(&previous.judged, self.policy, self.witnesses())?;
                 }
                 Step::Back(name.clone())
             }
