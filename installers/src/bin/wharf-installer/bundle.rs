@@ -1,16 +1,14 @@
 //! `wharf-installer bundle`, which `wharfctl bundle` asks: a bundle in a file, for people and as JSON.
 
-use std::{error::Error, fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf};
 
 use wharf_installers::{
-    Root,
-    device::{Device, open_inspector},
+    device::Device,
     inspected::{InspectedBundle, InspectedStep},
     keys::Keys,
-    policy::Policy,
 };
 
-use crate::keys::{judged, shown};
+use crate::keys::{CommandAnswer, judged, shown};
 
 /// A command about a bundle.
 pub(crate) enum BundleCommand {
@@ -31,19 +29,8 @@ impl BundleCommand {
     }
 }
 
-/// Carries out a command. Returns the text to print, and whether it succeeded.
-pub(crate) fn obey(
-    root: &Root,
-    verb: &BundleCommand,
-    json: bool,
-) -> Result<(String, bool), Box<dyn Error>> {
-    let policy = Policy::read(root)?;
-    let inspector = open_inspector(root, &policy)?;
-    let keys = Keys {
-        root,
-        policy: &policy,
-        inspector: &inspector,
-    };
+/// Carries out a command.
+pub(crate) fn obey(keys: &Keys<'_>, verb: &BundleCommand, json: bool) -> CommandAnswer {
     match verb {
         BundleCommand::Inspect(file) => {
             let contents = keys.inspect(file)?;
@@ -51,7 +38,7 @@ pub(crate) fn obey(
             Ok((shown(&contents, json, text)?, is_usable))
         }
         BundleCommand::Verify(file) => {
-            let verdict = keys.check(file, &Device::open(root, &policy)?)?;
+            let verdict = keys.check(file, &Device::open(keys.root, keys.policy)?)?;
             if verdict.components.is_empty() && verdict.name.is_some() {
                 let file = file.display();
                 return Err(

@@ -41,19 +41,25 @@ impl KeysCommand {
     }
 }
 
-/// Carries out a command. Returns the text to print, and whether it succeeded.
-pub(crate) fn obey(
+/// The text to print, and whether the command succeeded.
+pub(crate) type CommandAnswer = Result<(String, bool), Box<dyn Error>>;
+
+/// Opens the keyring of this root for a command.
+pub(crate) fn with_keys(
     root: &Root,
-    verb: &KeysCommand,
-    json: bool,
-) -> Result<(String, bool), Box<dyn Error>> {
+    obey: impl FnOnce(&Keys<'_>) -> CommandAnswer,
+) -> CommandAnswer {
     let policy = Policy::read(root)?;
     let inspector = open_inspector(root, &policy)?;
-    let keys = Keys {
+    obey(&Keys {
         root,
         policy: &policy,
         inspector: &inspector,
-    };
+    })
+}
+
+/// Carries out a command.
+pub(crate) fn obey(keys: &Keys<'_>, verb: &KeysCommand, json: bool) -> CommandAnswer {
     Ok(match verb {
         KeysCommand::List => (shown(&keys.list()?[..], json, list)?, true),
         KeysCommand::Add(file, names) => {
@@ -70,7 +76,7 @@ pub(crate) fn obey(
             (shown(&removed[..], json, lines)?, true)
         }
         KeysCommand::Check(file) => {
-            let verdict = keys.check(file, &Device::open(root, &policy)?)?;
+            let verdict = keys.check(file, &Device::open(keys.root, keys.policy)?)?;
             let accepted = verdict.refused.is_none();
             (shown(&verdict, json, judged)?, accepted)
         }

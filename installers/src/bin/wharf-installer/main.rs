@@ -106,8 +106,12 @@ fn main() -> ExitCode {
 
 fn obey(arguments: &Arguments, asked: &Asked) -> ExitCode {
     let answer = match asked {
-        Asked::Keys(verb) => keys::obey(&arguments.root, verb, arguments.json),
-        Asked::Bundle(verb) => bundle::obey(&arguments.root, verb, arguments.json),
+        Asked::Keys(verb) => {
+            keys::with_keys(&arguments.root, |it| keys::obey(it, verb, arguments.json))
+        }
+        Asked::Bundle(verb) => {
+            keys::with_keys(&arguments.root, |it| bundle::obey(it, verb, arguments.json))
+        }
         Asked::Units(package) => units::units(&arguments.root, package).map(|text| (text, true)),
         Asked::Audit => audit::audit(&arguments.root).map(|text| (text, true)),
         Asked::Kept(package) => {
