@@ -16,7 +16,7 @@ use wharf_root::limits::RESERVE_BYTES;
 use wharf_tests::command::output_of;
 
 use crate::{
-    machine::{Deb, Machine, Script, Signer, name, perform, refused},
+    machine::{Deb, Machine, Script, Signer, name, perform, refused, was_sent_back},
     opkg::mounted,
     runs::run_steps,
 };
@@ -32,7 +32,7 @@ fn kept(machine: &Machine, package: &str) -> Vec<String> {
     names.filter(|name| name != "record").collect()
 }
 
-/// What `fail-postinst` of the simulated package manager must say to fail this version alone.
+/// Lets `fail-postinst` of the simulated package manager fail this version alone.
 fn fail(machine: &Machine, version: &str) {
     fs::write(machine.tell("fail-postinst"), version).unwrap();
 }
@@ -242,10 +242,7 @@ fn goes_back(machine: &Machine) {
     let outcome = machine.install(&deb);
     let failure = outcome.failure.expect("its postinst fails");
     assert_eq!(failure.cause, Cause::Script, "{failure}");
-    assert!(
-        failure.detail.as_str().starts_with("it was sent back: "),
-        "{failure}"
-    );
+    was_sent_back(&failure);
     assert_eq!(outcome.device, before);
     assert_eq!(machine.install(&Deb::new("acme", "3")).failure, None);
 }
@@ -336,10 +333,7 @@ fn several_go_back(machine: &Machine) {
     let outcome = run_steps(machine, steps);
     let failure = outcome.failure.expect("the postinst of lamp fails");
     assert_eq!(failure.cause, Cause::Script, "{failure}");
-    assert!(
-        failure.detail.as_str().starts_with("it was sent back: "),
-        "{failure}"
-    );
+    was_sent_back(&failure);
     let found = ["acme", "lamp", "bulb", "fuse"]
         .map(|package| machine.version(package).map(|it| it[..1].to_owned()));
     let found = found.each_ref().map(Option::as_deref);
@@ -349,10 +343,7 @@ fn several_go_back(machine: &Machine) {
     fail(machine, "bulb 2");
     let bulb = Deb::new("bulb", "2").script(Script::Postinst, "exit 3");
     let failure = machine.install(&bulb).failure.expect("its postinst fails");
-    assert!(
-        failure.detail.as_str().starts_with("it was sent back: "),
-        "{failure}"
-    );
+    was_sent_back(&failure);
 }
 
 #[test]
@@ -478,10 +469,7 @@ fn configuration_goes_back(machine: &Machine) {
         .conffile("/etc/acme/new.conf", "of 2\n")
         .script(Script::Postinst, spoils);
     let failure = machine.install(&two).failure.expect("its postinst fails");
-    assert!(
-        failure.detail.as_str().starts_with("it was sent back: "),
-        "{failure}"
-    );
+    was_sent_back(&failure);
     assert_eq!(
         machine.version("acme").map(|it| it[..1].to_owned()),
         Some("1".to_owned())
@@ -572,10 +560,7 @@ fn goes_back_by_order(machine: &Machine) {
         .install(&failing)
         .failure
         .expect("its postinst fails");
-    assert!(
-        failure.detail.as_str().starts_with("it was sent back: "),
-        "{failure}"
-    );
+    was_sent_back(&failure);
 }
 
 #[test]

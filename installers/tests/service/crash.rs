@@ -14,7 +14,10 @@ use wharf_frames::{
 use wharf_tests::{command::text_of, repository::Repository, waiting::wait_until};
 
 use crate::{
-    machine::{Built, Deb, Machine, Place, Script, Signer, name, perform, place_script, refused},
+    machine::{
+        Built, Deb, Machine, Place, Script, Signer, name, perform, place_script, refused,
+        was_sent_back,
+    },
     runs::accept_steps,
 };
 
@@ -348,10 +351,7 @@ fn three_packages(mut run: Run) -> bool {
     accept_steps(&run.machine, operation, steps.into());
     let again = perform(operation, Step::Deactivate(name("acme")));
     let failure = run.job(operation, &again).failure.expect("lamp fails");
-    assert!(
-        failure.detail.as_str().starts_with("it was sent back: "),
-        "{failure}"
-    );
+    was_sent_back(&failure);
     for (package, text) in names.into_iter().zip(["mine", "1", "1"]) {
         assert_eq!(run.machine.version(package).as_deref(), Some("1"));
         let etc = run.machine.root().join("etc");
@@ -387,10 +387,7 @@ fn what_a_power_cut_took_on_the_way_back_is_written_again() {
     fs::write(&lamp, "").unwrap();
     machine.start();
     let failure = machine.outcome(operation).failure.expect("it goes back");
-    assert!(
-        failure.detail.as_str().starts_with("it was sent back: "),
-        "{failure}"
-    );
+    was_sent_back(&failure);
     assert_eq!(machine.version("acme").as_deref(), Some("1"));
     assert_eq!(fs::read_to_string(&lamp).unwrap(), "on");
 }

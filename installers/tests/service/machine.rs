@@ -21,7 +21,7 @@ use nix::{
     },
 };
 use wharf_frames::{
-    Cause, MAX_FRAME, OperationId, PackageName, StageId, Step, decode, encode,
+    Cause, Failure, MAX_FRAME, OperationId, PackageName, StageId, Step, decode, encode,
     installer::{Found, InstallerReply, InstallerRequest, JobStatus, Outcome, SealedPackage},
 };
 use wharf_tests::{
@@ -554,6 +554,13 @@ fn operation_of(request: &InstallerRequest) -> OperationId {
 
 pub(crate) fn name(text: &str) -> PackageName {
     PackageName::new(text).unwrap()
+}
+
+/// The job has put the version before in place.
+#[track_caller]
+pub(crate) fn was_sent_back(failure: &Failure) {
+    let detail = failure.detail.as_str();
+    assert!(detail.starts_with("it was sent back: "), "{failure}");
 }
 
 /// The cause of a refusal.
