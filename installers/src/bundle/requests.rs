@@ -116,7 +116,7 @@ impl Responder {
         let facts = self.facts(name, before.components.iter())?;
         let mut steps = expansion::on(action, &before.components, &facts);
         if !before.is_here() {
-            // Whatever is there now came without the bundle.
+            // A package that is there now came without the bundle.
             let is_gone = |name: &PackageName| !facts.present.contains(name);
             steps.retain(|step| step.package().is_some_and(is_gone));
         }

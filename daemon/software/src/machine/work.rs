@@ -47,7 +47,7 @@ pub(super) fn started(
 
 /// The Activate in the transaction of an upgrade that is to be active: if the new version does not stay up, the installer
 /// puts the old one back. It is there only if the old version was active. Otherwise, and after a first installation,
-/// nothing that runs is lost by a failure: the software stays installed, and an Activate of its own follows. So it does for the
+/// nothing that runs is lost by a failure: the software stays installed, and an Activate of its own follows. It does so for the
 /// agent's own package, whose job ends without the agent.
 fn activation(instance: &Instance, rules: &Rules<'_>) -> Option<Step> {
     let (name, known) = (&instance.package()?.name, instance.in_place()?);

@@ -136,7 +136,7 @@ impl Runner<'_> {
     }
 
     /// Runs a program that changes no package, without rpm's lock, within the limit of a job. `watch` is asked after each output
-    /// and once a second, and ends it early. So does a run that is not wanted any more.
+    /// and once a second, and ends it early. A run that is not wanted any more is ended, too.
     pub(super) fn download(
         &self,
         words: &[OsString],
